@@ -1,0 +1,75 @@
+"""What a user can cause, one class each. The message is one line: what, what else, what next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TedbenchError(Exception):
+    """Base of all errors a user can cause; the command line prints it as one line and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(TedbenchError):
+    """Options that contradict each other, or a value that cannot be read."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that nothing answers to."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        super().__init__(f"no {kind} named {name!r}.{hint} Known: {', '.join(known) or 'none'}")
+
+
+class DataError(TedbenchError):
+    """A data set that is not there, not whole, or not as released."""
+
+    exit_code = 3
+
+
+class ImageError(TedbenchError):
+    """A file that is not an image we can score, or an array that is not an image."""
+
+    exit_code = 4
+
+
+class NetworkError(TedbenchError):
+    """Something had to be fetched, and could not be."""
+
+    exit_code = 5
+
+
+class StoreError(TedbenchError):
+    """A results folder that cannot be written or read."""
+
+    exit_code = 6
+
+
+class PluginError(TedbenchError):
+    """A plug-in that does not import, clashes with another, or breaks its contract."""
+
+    exit_code = 7
+
+
+class MetricError(TedbenchError):
+    """A metric that cannot be computed here, or must not be."""
+
+    exit_code = 8
+
+
+class MetricNote(UserWarning):
+    """What a metric wants its reader to know: `warnings.warn("3 texts were cut", MetricNote)`. Kept with the scores."""
+
+
+def short(error: BaseException, limit: int = 200) -> str:
+    """The first line of an error's message, with its class where that says more: for one-line messages."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    text = line if isinstance(error, TedbenchError) else f"{type(error).__name__}: {line}".rstrip(": ")
+    return text if len(text) <= limit else text[: limit - 1] + "…"

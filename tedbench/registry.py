@@ -1,0 +1,155 @@
+"""A name, or module:Class, becomes a class, lazily.
+
+Names live in entry points alone (groups `tedbench.metrics` and `tedbench.methods`); ours come in through the same door
+as a stranger's. A spec is `NAME[@VALUE][?field=value&field=value]`: VALUE sets the field that the class names in `at`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import typing
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tedbench.errors import PluginError, TedbenchError, UnknownName, UsageError, short
+
+KINDS = ("metric", "method")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What is known of a plug-in without importing it."""
+
+    kind: str
+    name: str
+    target: str
+    """`module:Class`."""
+    package: str
+    version: str
+
+
+@cache
+def plugins(kind: str) -> tuple[Plugin, ...]:
+    """All installed plug-ins of a kind (`metric` or `method`), by name.
+
+    Raises:
+        PluginError: if two packages claim one name.
+    """
+    found: dict[str, Plugin] = {}
+    for distribution in importlib.metadata.distributions():
+        for entry in distribution.entry_points.select(group=f"tedbench.{kind}s"):
+            new = Plugin(kind, entry.name, entry.value, distribution.name, distribution.version)
+            old = found.setdefault(new.name, new)
+            if (old.package, old.target) != (new.package, new.target):
+                raise PluginError(
+                    f"two {kind}s are named {new.name!r}: {old.target} of {old.package} and {new.target} of "
+                    f"{new.package}; uninstall one, or have its author rename it"
+                )
+    return tuple(sorted(found.values(), key=lambda plugin: plugin.name))
+
+
+def find(kind: str, name: str) -> Plugin:
+    """The plug-in of that name; a `module:Class` names itself.
+
+    Raises:
+        UnknownName: with the nearest name that exists.
+    """
+    if ":" in name:
+        return Plugin(kind, name, name, package="", version="")
+    by_name = {plugin.name: plugin for plugin in plugins(kind)}
+    if name not in by_name:
+        raise UnknownName(kind, name, by_name)
+    return by_name[name]
+
+
+def load(plugin: Plugin) -> Any:
+    """Import the class behind a plug-in.
+
+    Raises:
+        PluginError: naming the plug-in and what went wrong, if it does not import or is not a class.
+    """
+    module, _, attribute = plugin.target.partition(":")
+    of = f" of {plugin.package}" if plugin.package else ""
+    try:
+        loaded = resolve(importlib.import_module(module), attribute)
+    except Exception as error:  # a plug-in's import can raise anything
+        raise PluginError(f"{plugin.kind} {plugin.name!r}{of} does not import: {short(error)}") from error
+    if not isinstance(loaded, type):
+        raise PluginError(f"{plugin.kind} {plugin.name!r}{of}: {plugin.target} is not a class")
+    return loaded
+
+
+def resolve(module: Any, attribute: str) -> Any:
+    """`a.b` of a module: what stands behind the colon of an entry point."""
+    for part in attribute.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def make(kind: str, spec: str, **overrides: Any) -> Any:
+    """Build the object a spec describes.
+
+    Args:
+        kind: `metric` or `method`.
+        spec: `NAME[@VALUE][?field=value&…]`, NAME a plug-in or `module:Class`.
+        overrides: fields to set where the class has them and the spec does not.
+
+    Raises:
+        UnknownName, PluginError, UsageError: as the name, the plug-in or the values are at fault.
+    """
+    name, value, options = parse(spec)
+    cls = load(find(kind, name))
+    if not dataclasses.is_dataclass(cls):
+        raise PluginError(f"{kind} {name!r}: {cls.__name__} is not a dataclass; its fields are its configuration")
+    fields = {f.name for f in dataclasses.fields(cls) if f.init}
+    if value is not None:
+        at = getattr(cls, "at", None)
+        if at is None:
+            raise UsageError(f"{kind} {name!r} takes no @value; its fields: {', '.join(sorted(fields)) or 'none'}")
+        options = {at: value, **options}
+    for key in options:
+        if key not in fields:
+            raise UnknownName(f"field of {kind} {name!r}", key, fields)
+    merged = {key: v for key, v in overrides.items() if key in fields and key not in options}
+    merged |= _typed(cls, options, spec)
+    try:
+        return cls(**merged)
+    except TedbenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{kind} {spec!r} cannot be built: {short(error)}") from error
+
+
+def parse(spec: str) -> tuple[str, str | None, dict[str, str]]:
+    """Split a spec into name, value behind the @ (or None) and options.
+
+    Raises:
+        UsageError: if an option has no `=`.
+    """
+    head, _, query = spec.partition("?")
+    name, at, value = head.partition("@")
+    options = {}
+    for item in query.split("&") if query else []:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"{spec!r}: option {item!r} has no value; write {item}=VALUE")
+        options[key] = text
+    if not name or (at and not value):
+        raise UsageError(f"{spec!r} is not NAME[@VALUE][?field=value]")
+    return name, value if at else None, options
+
+
+def _typed(cls: type, options: dict[str, str], spec: str) -> dict[str, Any]:
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = typing.get_type_hints(cls)
+    typed = {}
+    for key, text in options.items():
+        try:
+            typed[key] = TypeAdapter(hints[key]).validate_strings(text)
+        except ValidationError as error:
+            raise UsageError(f"{spec!r}: {key}={text!r}: {error.errors()[0]['msg']}") from error
+    return typed

@@ -1,0 +1,190 @@
+"""The nouns of the suite. Everything is a frozen dataclass or a Protocol; nothing of ours is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An encoded image and where its bytes are.
+
+    Two files are equal when name and content are, wherever they lie: that is what lets a folder, a download and a
+    hub give one and the same list of pairs.
+    """
+
+    name: str
+    """File name as released, with its ending: `bird.png` (whose content is a JPEG)."""
+    sha256: str
+    """Hex digest of the bytes as released; the content is checked against it on reading."""
+    path: Path | None = field(default=None, compare=False)
+    """Where the bytes are on disk; None if they are in `data`."""
+    data: bytes | None = field(default=None, compare=False, repr=False)
+    """The bytes themselves, for sources that have no files."""
+
+
+@dataclass(frozen=True)
+class EditPair:
+    """One question of a benchmark: a photo and the text that says what the edited photo should show."""
+
+    uid: str
+    """Stable, readable, unique in its data set, and usable as a file name."""
+    image: ImageFile
+    target_text: str
+    """What the edited image shows, with the authors' typos."""
+    image_id: str
+    """The cluster that statistics resample: pairs about the same photo share it, whatever its file is called."""
+    source_text: str | None = None
+    """What the input shows; None where the data set has no such text."""
+    instruction: str | None = None
+    """What to do to the input, for models that follow instructions."""
+    mask: ImageFile | None = None
+    """White where the edit may change the picture, black where it must not."""
+    references: tuple[ImageFile, ...] = ()
+    truth: ImageFile | None = None
+    """The true answer as a picture, where it is known."""
+    category: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a run must record of a data set to load it again and to know that it is the same."""
+
+    name: str
+    source: str
+    """`folder`, `github`, `hub` or `drawn`."""
+    revision: str
+    """Commit or version of the source; empty where there is none."""
+    sha256: str
+    """Of the list of pairs (uids, texts, image hashes), so equal lists from unlike sources agree."""
+    location: str = ""
+    """Folder the pairs were read from; empty for a hub."""
+    captions: str = ""
+    """Name and version of the source captions that were added, if any."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A list of questions and where it came from."""
+
+    info: DatasetInfo
+    pairs: tuple[EditPair, ...]
+
+
+@dataclass(frozen=True)
+class Strength:
+    """The knob that trades fidelity to the input for editing: Imagic's η, SDEdit's t0, DDIB's guidance."""
+
+    name: str
+    symbol: str
+    default: float
+    grid: tuple[float, ...]
+    low: float
+    high: float
+
+
+@runtime_checkable
+class Method(Protocol):
+    """An editing method. Its fields are its configuration; what it learns is returned, never kept in `self`."""
+
+    strength: ClassVar[Strength]
+
+    def fit(self, pair: EditPair, seed: int) -> Any:
+        """Whatever is learned from one pair before the strength is known; None if nothing is."""
+        ...
+
+    def edit(self, pair: EditPair, state: Any, strengths: Sequence[float], seed: int) -> Sequence[Image]:
+        """One RGB image per strength, from the same noise."""
+        ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A number per edited image. Its fields are its configuration."""
+
+    higher_is_better: ClassVar[bool]
+    range: ClassVar[tuple[float, float]]
+    """Smallest and largest value it can take."""
+
+    @property
+    def identity(self) -> str:
+        """Everything that moves the number, as a string. Numbers of two identities never share a column."""
+        ...
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the optional `EditPair` fields that it reads: `source_text`, `mask`, `truth`."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, str | float]:
+        """What a report compares by: `family` (lpips, clip-text …), and what it has of `backbone`, `size`, `fit`."""
+        ...
+
+    def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> Sequence[float]:
+        """Score images[i], an edit of pairs[i], all at once. Images are RGB, of any size."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One edited image, or the reason why there is none."""
+
+    uid: str
+    image_id: str
+    category: str | None
+    method: str
+    seed: int | None
+    """None where whoever made the image did not say."""
+    strength: float | None
+    status: str
+    """`ok`, `failed` or `missing`; the last two are rows too, and count in every table."""
+    file: str = ""
+    """Path of the PNG inside the run folder."""
+    sha256: str = ""
+    source_file: str = ""
+    """What an imported image was called, relative to the imported folder."""
+    error: str = ""
+    fit_seconds: float | None = None
+    edit_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """What a report needs to know of a metric that it will not load."""
+
+    spec: str
+    """What the user typed: `lpips-alex@256`."""
+    identity: str
+    higher_is_better: bool
+    low: float
+    high: float
+    facts: Mapping[str, str | float]
+    notes: tuple[str, ...] = ()
+    """What the metric had to say: texts that were cut, and the like."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Enough to run it again, and to know that it is the same."""
+
+    name: str
+    created: str
+    kind: str
+    """`import` or `run`."""
+    dataset: DatasetInfo
+    methods: Mapping[str, Mapping[str, Any]]
+    """Name of each method configuration → its fields, or the origin of imported images."""
+    command: tuple[str, ...]
+    versions: Mapping[str, str]
+    hardware: Mapping[str, str | int]
+    git_commit: str
+    format: int = 1
