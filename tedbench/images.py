@@ -21,7 +21,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from tedbench.errors import ImageError, UsageError, short
 from tedbench.types import ImageFile
@@ -81,7 +81,7 @@ def decode(data: bytes, name: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of bombs and odd metadata; size is checked below
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-                _check_header(opened, name)
+                _check_header(opened, name, data)
                 opened.load()
                 upright = ImageOps.exif_transpose(opened)
     except ImageError:
@@ -177,29 +177,24 @@ def _read_path(path: Path, name: str) -> bytes:
         raise ImageError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
-def _check_header(image: Image.Image, name: str) -> None:
+def _check_header(image: Image.Image, name: str, data: bytes) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageError(f"{name}: {width}×{height} is over {MAX_PIXELS // 10**6} megapixels; resize it first")
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"{name}: {width}×{height} is too narrow; each side needs at least {MIN_SIDE} px")
     kind = next((kind for mode, kind in _REFUSED_MODES.items() if image.mode.split(";")[0] == mode), None)
-    if kind is None and image.format == "PNG" and _png_depth(image) == 16:
+    if kind is None and _depth(image, data) > 8:
         kind = "16-bit"
     if kind:
         raise ImageError(f"{name}: {kind} image; convert it to 8-bit RGB first, there is more than one way to")
 
 
-def _png_depth(image: Image.Image) -> int:
-    # Pillow reads 16-bit RGB PNGs as 8-bit "RGB"; only the header still tells. Bytes 24: bit depth (PNG spec, IHDR).
-    source = image.fp
-    if source is None:
-        return 8
-    at = source.tell()
-    source.seek(24)
-    depth = source.read(1)
-    source.seek(at)
-    return depth[0] if depth else 8
+def _depth(image: Image.Image, data: bytes) -> int:
+    # Pillow reads 16-bit RGB files as 8-bit "RGB"; only the header still tells.
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return int(max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (8,))))
+    return data[24] if is_png(data) and len(data) > 24 else 8  # PNG specification, IHDR
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -39,7 +39,11 @@ def plugins(kind: str) -> tuple[Plugin, ...]:
         PluginError: if two packages claim one name.
     """
     found: dict[str, Plugin] = {}
+    seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
+        if distribution.name in seen:  # an older copy further down sys.path, which Python does not import either
+            continue
+        seen.add(distribution.name)
         for entry in distribution.entry_points.select(group=f"tedbench.{kind}s"):
             new = Plugin(kind, entry.name, entry.value, distribution.name, distribution.version)
             old = found.setdefault(new.name, new)
@@ -101,7 +105,7 @@ def make(kind: str, spec: str, **overrides: Any) -> Any:
         UnknownName, PluginError, UsageError: as the name, the plug-in or the values are at fault.
     """
     name, value, options = parse(spec)
-    cls = load(find(kind, name))
+    cls: Any = load(find(kind, name))
     if not dataclasses.is_dataclass(cls):
         raise PluginError(f"{kind} {name!r}: {cls.__name__} is not a dataclass; its fields are its configuration")
     fields = {f.name for f in dataclasses.fields(cls) if f.init}
@@ -109,6 +113,8 @@ def make(kind: str, spec: str, **overrides: Any) -> Any:
         at = getattr(cls, "at", None)
         if at is None:
             raise UsageError(f"{kind} {name!r} takes no @value; its fields: {', '.join(sorted(fields)) or 'none'}")
+        if at in options:
+            raise UsageError(f"{spec!r} sets {at} twice: by @{value} and by {at}={options[at]}; keep one")
         options = {at: value, **options}
     for key in options:
         if key not in fields:
@@ -136,6 +142,8 @@ def parse(spec: str) -> tuple[str, str | None, dict[str, str]]:
         key, equals, text = item.partition("=")
         if not equals:
             raise UsageError(f"{spec!r}: option {item!r} has no value; write {item}=VALUE")
+        if key in options:
+            raise UsageError(f"{spec!r} sets {key} twice; keep one")
         options[key] = text
     if not name or (at and not value):
         raise UsageError(f"{spec!r} is not NAME[@VALUE][?field=value]")
@@ -145,11 +153,12 @@ def parse(spec: str) -> tuple[str, str | None, dict[str, str]]:
 def _typed(cls: type, options: dict[str, str], spec: str) -> dict[str, Any]:
     from pydantic import TypeAdapter, ValidationError
 
-    hints = typing.get_type_hints(cls)
     typed = {}
     for key, text in options.items():
         try:
-            typed[key] = TypeAdapter(hints[key]).validate_strings(text)
+            typed[key] = TypeAdapter(typing.get_type_hints(cls)[key]).validate_strings(text)
         except ValidationError as error:
             raise UsageError(f"{spec!r}: {key}={text!r}: {error.errors()[0]['msg']}") from error
+        except Exception as error:  # annotations that do not resolve, or that no text can be read as
+            raise PluginError(f"{spec!r}: field {key} cannot be set from text: {short(error)}") from error
     return typed

@@ -1,0 +1,132 @@
+"""The data sets: TEdBench, TEdBench++, and a folder of your own. Each gives the same nouns, checked on loading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tedbench.datasets import captions as _captions
+from tedbench.datasets import folder as _folder
+from tedbench.datasets import hub as _hub
+from tedbench.datasets import plusplus as _plusplus
+from tedbench.datasets import tedbench as _tedbench
+from tedbench.datasets.download import GITHUB_RAW, PINNED, fetch
+from tedbench.datasets.manifest import read_rows, safe_join
+from tedbench.datasets.tedbench import default_folder
+from tedbench.errors import DataError, TedbenchError, UnknownName, UsageError
+from tedbench.types import Dataset
+
+NAMES = ("tedbench", "tedbench++", "folder")
+SOURCES = ("folder", "hub")
+
+__all__ = [
+    "GITHUB_RAW",
+    "NAMES",
+    "PINNED",
+    "SOURCES",
+    "Row",
+    "default_folder",
+    "fetch",
+    "list_datasets",
+    "load",
+    "read_rows",
+    "safe_join",
+    "verify",
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A data set in a list."""
+
+    name: str
+    what: str
+    pairs: int | None
+    """None where that depends on the user's folder."""
+    images: int | None
+    """Distinct ones."""
+    where: str
+    """The folder it would be read from now, or how to get one."""
+
+
+def load(
+    name: str, data: str | Path | None = None, source: str = "folder", captions: str | Path | None = None
+) -> Dataset:
+    """Load a data set, checking every file it needs.
+
+    Args:
+        name: one of `NAMES`.
+        data: folder (for tedbench++ also the csv); else `$TEDBENCH_DATA`, else the folder of `tedbench data fetch`.
+        source: `folder`, or `hub` for TEdBench's copy on the Hugging Face hub.
+        captions: a file of source captions, see `tedbench.datasets.captions`.
+
+    Raises:
+        UnknownName: for another name.
+        UsageError: for a source that the data set has not.
+        DataError: if files are missing, altered or wrong.
+        NetworkError: if the hub is needed and cannot be reached.
+    """
+    _check_name(name)
+    if source not in SOURCES:
+        raise UnknownName("data source", source, SOURCES)
+    if source == "hub" and name != "tedbench":
+        raise UsageError(f"data set {name!r} has no hub source here; use source 'folder'")
+    dataset = _hub.load(data) if source == "hub" else _load_folder(name, data)
+    return dataset if captions is None else _captions.add(dataset, captions)
+
+
+def verify(name: str, data: str | Path | None = None) -> list[str]:
+    """Compare the files of a data set with its release; for a folder of your own, try to load it.
+
+    Returns:
+        One line for every missing, extra or altered file; none if all is as released.
+
+    Raises:
+        UnknownName: for another name.
+        DataError: if there is no folder to look at.
+    """
+    _check_name(name)
+    if name == "tedbench":
+        return _tedbench.verify(_tedbench.find_folder(data))
+    if name == "tedbench++":
+        return _plusplus.verify(data)
+    try:
+        _load_folder(name, data)
+    except TedbenchError as error:
+        return [str(error)]
+    return []
+
+
+def list_datasets() -> list[Row]:
+    """What can be loaded, and where it would be read from now."""
+    images = len({facts.sha256 for facts in _tedbench.release().originals.values()})
+    pairs = len(_tedbench.release().pairs)
+    return [
+        Row("tedbench", "TEdBench as released with Imagic (arXiv 2210.09276)", pairs, images, _where("tedbench")),
+        Row(
+            "tedbench++", "its extension by LEDITS++ (arXiv 2311.16711)", _plusplus.PAIRS, images, _where("tedbench++")
+        ),
+        Row("folder", "your own: a folder with manifest.csv or an imagefolder", None, None, "--data FOLDER"),
+    ]
+
+
+def _check_name(name: str) -> None:
+    if name not in NAMES:
+        raise UnknownName("data set", name, NAMES)
+
+
+def _load_folder(name: str, data: str | Path | None) -> Dataset:
+    if name == "tedbench":
+        return _tedbench.load(data)
+    if name == "tedbench++":
+        return _plusplus.load(data)
+    if data is None:
+        raise DataError(f"data set 'folder' needs --data FOLDER: {_folder.NEEDS}")
+    return _folder.load(data)
+
+
+def _where(name: str) -> str:
+    try:
+        return str(_tedbench.find_folder() if name == "tedbench" else _plusplus.find_list())
+    except DataError:
+        return "not here: 'tedbench data fetch'" if name == "tedbench" else "not here: --data tedbench++.csv"

@@ -1,0 +1,62 @@
+"""Source captions: what the input photos show, for methods and metrics that need it.
+
+TEdBench has no such texts, and none ship here: whoever adds them says where they come from, and every table that
+used them names them. A captions file is UTF-8 JSON:
+
+    {"name": "blip2-opt-2.7b", "version": "1", "dataset": "tedbench",
+     "provenance": "BLIP-2 OPT-2.7B, greedy, no prompt, 2024-05-01",
+     "captions": {"dog2_standing.png": "a dog standing on grass", …}}
+
+Captions go by img_name; pairs that have a source text keep theirs, and images without a caption go without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tedbench.datasets.manifest import is_blank, read_json, read_text
+from tedbench.datasets.pairs import digest
+from tedbench.errors import DataError
+from tedbench.types import Dataset
+
+_FIELDS = ("name", "version", "dataset", "provenance")
+
+
+def add(dataset: Dataset, path: str | Path) -> Dataset:
+    """The data set with source texts filled in from a captions file.
+
+    Raises:
+        DataError: if the file lacks a field, is for another data set, or names an image that this one has not.
+    """
+    path = Path(path).expanduser()
+    facts = _read(path)
+    if facts["dataset"] != dataset.info.name:
+        raise DataError(f"{path.name}: captions are for {facts['dataset']!r}, the data set is {dataset.info.name!r}")
+    captions: dict[str, str] = facts["captions"]
+    unknown = sorted(set(captions) - {pair.image.name for pair in dataset.pairs})
+    if unknown:
+        raise DataError(f"{path.name}: {dataset.info.name} has no image named {', '.join(unknown)}; correct the names")
+    pairs = tuple(
+        replace(pair, source_text=captions.get(pair.image.name)) if pair.source_text is None else pair
+        for pair in dataset.pairs
+    )
+    info = replace(dataset.info, sha256=digest(pairs), captions=f"{facts['name']} {facts['version']}")
+    return Dataset(info, pairs)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    facts = read_json(read_text(path), path.name)
+    if not isinstance(facts, dict):
+        raise DataError(f"{path.name}: expected an object with {', '.join(_FIELDS)} and captions")
+    for key in _FIELDS:
+        if not isinstance(facts.get(key), str) or is_blank(facts[key]):
+            raise DataError(f"{path.name}: {key} is missing or no text; a captions file says {', '.join(_FIELDS)}")
+    captions = facts.get("captions")
+    if not isinstance(captions, dict) or not captions:
+        raise DataError(f"{path.name}: 'captions' must map img_name to text")
+    for name, text in captions.items():
+        if not isinstance(text, str) or is_blank(text):
+            raise DataError(f"{path.name}: the caption of {name} is blank or no text; write one or delete the entry")
+    return facts

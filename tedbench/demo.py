@@ -1,0 +1,64 @@
+"""The demonstration: import, score and report on the best data at hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tedbench import datasets, importing, report, scoring, store
+from tedbench.datasets import drawn
+from tedbench.errors import StoreError
+from tedbench.types import Dataset
+
+METRICS = ("lpips-alex@256", "lpips-alex@512", "ssim@512", "psnr@512")
+NEAR = Path("..", "shared", "data", "tedbench")
+"""Where a checkout's neighbour may hold the real benchmark."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a demonstration works on."""
+
+    what: str
+    dataset: Dataset
+    edits: Path
+    method: str
+
+
+def find_material(data: Path | None, scratch: Path) -> Material:
+    """The real benchmark if it is at hand, else a dozen drawn pictures.
+
+    Args:
+        data: TEdBench as released; None looks at TEDBENCH_DATA and beside the checkout.
+        scratch: folder to draw into.
+
+    Raises:
+        DataError: if data is given and is not TEdBench as released.
+    """
+    named = data or (Path(os.environ["TEDBENCH_DATA"]) if os.environ.get("TEDBENCH_DATA") else None)
+    folder = named or (NEAR if NEAR.is_dir() else None)
+    if folder is not None and (named or (folder / "imagic").is_dir()):
+        what = f"the Imagic results that TEdBench's authors released, in {folder}"
+        return Material(what, datasets.load("tedbench", folder), folder / "imagic", "imagic-published")
+    shutil.rmtree(scratch, ignore_errors=True)
+    drawn_data, edits = drawn.write(scratch)
+    what = "a dozen pictures drawn by the code, since TEdBench is not at hand (set TEDBENCH_DATA to use it)"
+    return Material(what, datasets.load("folder", drawn_data), edits, "drawn-edits")
+
+
+def run_demo(material: Material, out: Path, report_out: Path) -> tuple[importing.Imported, scoring.Scored, list[Path]]:
+    """Import, score, report; an earlier demonstration in the same place is replaced.
+
+    Raises:
+        StoreError: if something that is no run stands at `out`.
+    """
+    if out.exists():
+        if not (out / "run.json").is_file():
+            raise StoreError(f"{out} is not an earlier demo; move it away or choose another --out")
+        shutil.rmtree(out)
+    source = importing.Source(material.edits, material.method)
+    imported = importing.import_folder(source, material.dataset, out, ("tedbench", "demo"))
+    scored = scoring.score_run(store.open_run(out), material.dataset, scoring.make_metrics(METRICS))
+    return imported, scored, report.write_report([out], report_out)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tedbench import __version__
+
+COMMANDS = [(), ("list",), ("data",), ("data", "fetch"), ("data", "verify"), ("data", "list"), ("import",), ("score",),
+            ("report",), ("demo",)]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_reads_well(cli, command):  # type: ignore[no-untyped-def]
+    done = cli(*command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: {' '.join(('tedbench', *command))}")
+    assert done.stderr == ""
+
+
+def test_list_loads_neither_torch_nor_pandas_and_is_quick() -> None:
+    code = (
+        "import sys, tedbench.cli; sys.argv = ['tedbench', 'list']\n"
+        "try: tedbench.cli.main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'diffusers', 'transformers', 'matplotlib', 'datasets'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    best = 1e9
+    for _ in range(3):  # the best of three: a busy machine is not the program's fault
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        best = min(best, time.perf_counter() - started)
+        assert done.returncode == 0, done.stderr
+    assert "lpips-alex" in done.stdout
+    assert "identity" in done.stdout
+    assert best < 1.0
+
+
+def test_version_and_no_arguments(cli):  # type: ignore[no-untyped-def]
+    assert cli("--version").stdout == f"tedbench {__version__}\n"
+    bare = cli()
+    assert bare.returncode == 2
+    assert "Commands:" in bare.stdout
+
+
+def test_debug_shows_where(cli, tmp_path):  # type: ignore[no-untyped-def]
+    plain = cli("score", tmp_path, "--metrics", "psnr")
+    debug = cli("score", tmp_path, "--metrics", "psnr", "--debug")
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+    assert "StoreError" in debug.stderr
+
+
+def test_from_a_folder_to_a_report(cli, drawn, tmp_path):  # type: ignore[no-untyped-def]
+    """The first job, typed as a user types it, in a folder that is not the checkout."""
+    arguments = ["--dataset", "folder", "--data", drawn[0], "--method", "mine", "--out", "results/mine"]
+    done = cli("import", drawn[1], *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = cli("score", "results/mine", "--metrics", "lpips-alex@64,psnr@64", "--metrics", "ssim@64", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = cli("report", "results/mine", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lpips-alex@64" in done.stdout
+    assert {"index.html", "report.md", "table.csv", "table.tex"} <= {
+        path.name for path in (tmp_path / "reports" / "mine").iterdir()
+    }
+
+
+def test_demo_without_the_benchmark_draws_its_own(cli, tmp_path):  # type: ignore[no-untyped-def]
+    for _ in range(2):  # a second demo replaces the first
+        done = cli("demo", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "drawn by the code" in done.stdout
+    assert (tmp_path / "reports" / "demo" / "index.html").is_file()
+    (tmp_path / "mine").mkdir()
+    refused = cli("demo", "--out", "mine", cwd=tmp_path)
+    assert refused.returncode == 6
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_data_verify_names_every_file(cli, real_data, tmp_path):  # type: ignore[no-untyped-def]
+    import shutil
+
+    assert cli("data", "verify", "--data", real_data).stdout == "tedbench: as released\n"
+    copy = tmp_path / "tedbench"
+    shutil.copytree(real_data, copy, ignore=shutil.ignore_patterns("imagic"))
+    for path in copy.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (copy / "originals" / "zebra.jpeg").unlink()
+    (copy / "originals" / "extra.png").write_bytes(b"x")
+    with (copy / "originals" / "bird.png").open("ab") as file:
+        file.write(b"x")
+    done = cli("data", "verify", "--data", copy)
+    assert done.returncode == 3
+    for name in ("zebra.jpeg", "extra.png", "bird.png"):
+        assert name in done.stdout
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_hub_without_network_is_one_quick_line(cli, tmp_path: Path):  # type: ignore[no-untyped-def]
+    started = time.perf_counter()
+    done = cli("import", tmp_path, "--source", "hub", "--method", "m", "--out", tmp_path / "r")
+    assert done.returncode == 5
+    assert len(done.stderr.splitlines()) == 1
+    assert time.perf_counter() - started < 30
