@@ -35,7 +35,10 @@ DataOption = Annotated[
 ]
 CaptionsOption = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--captions", help="JSON file of source captions, for metrics that need the input described."),
+    typer.Option(
+        "--captions",
+        help="JSON file of source captions, or tedbench-observed: ours. For metrics that need the input described.",
+    ),
 ]
 
 

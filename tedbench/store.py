@@ -114,11 +114,11 @@ def open_run(folder: Path) -> RunFolder:
     return opened
 
 
-def read_scores(folder: Path) -> pd.DataFrame:
+def read_scores(folder: str | Path) -> pd.DataFrame:
     """The scores of a run as a DataFrame: SCORE_COLUMNS, `seed` Int64, `strength` and `value` float64."""
     import pandas as pd
 
-    path = folder / "scores.parquet"
+    path = Path(folder) / "scores.parquet"
     if not path.exists():
         return _score_frame([])
     try:

@@ -1,7 +1,7 @@
 """Source captions: what the input photos show, for methods and metrics that need it.
 
-TEdBench has no such texts, and none ship here: whoever adds them says where they come from, and every table that
-used them names them. A captions file is UTF-8 JSON:
+TEdBench has no such texts: whoever adds them says where they come from, and every table that used them names them.
+One file ships, `tedbench-observed`; its provenance says who looked at the photos, and how. A captions file is JSON:
 
     {"name": "blip2-opt-2.7b", "version": "1", "dataset": "tedbench",
      "provenance": "BLIP-2 OPT-2.7B, greedy, no prompt, 2024-05-01",
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from tedbench.datasets.manifest import is_blank, read_json, read_text
-from tedbench.datasets.pairs import digest
 from tedbench.errors import DataError
 from tedbench.types import Dataset
 
@@ -30,9 +29,9 @@ def add(dataset: Dataset, path: str | Path) -> Dataset:
     Raises:
         DataError: if the file lacks a field, is for another data set, or names an image that this one has not.
     """
-    path = Path(path).expanduser()
+    path = _find(Path(path).expanduser())
     facts = _read(path)
-    if facts["dataset"] != dataset.info.name:
+    if facts["dataset"] != dataset.info.name.removesuffix("++"):  # TEdBench++ asks about TEdBench's own photos
         raise DataError(f"{path.name}: captions are for {facts['dataset']!r}, the data set is {dataset.info.name!r}")
     captions: dict[str, str] = facts["captions"]
     unknown = sorted(set(captions) - {pair.image.name for pair in dataset.pairs})
@@ -42,8 +41,14 @@ def add(dataset: Dataset, path: str | Path) -> Dataset:
         replace(pair, source_text=captions.get(pair.image.name)) if pair.source_text is None else pair
         for pair in dataset.pairs
     )
-    info = replace(dataset.info, sha256=digest(pairs), captions=f"{facts['name']} {facts['version']}")
+    # The digest stays: with or without captions these are the same questions, and runs of both may share a table.
+    info = replace(dataset.info, captions=f"{facts['name']} {facts['version']}")
     return Dataset(info, pairs)
+
+
+def _find(path: Path) -> Path:
+    shipped = Path(__file__).parent / "source_captions" / f"{path.name}.json"
+    return shipped if path.parent == Path() and not path.exists() and shipped.exists() else path
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from tedbench import datasets
 from tedbench.datasets import tedbench
 from tedbench.datasets.download import result_name

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tedbench import datasets, images
 from tedbench.datasets import drawn
 from tedbench.datasets.download import result_name

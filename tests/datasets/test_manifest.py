@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tedbench.datasets.manifest import read_rows, safe_join
 from tedbench.datasets.pairs import is_file_name, make_uids
 from tedbench.errors import DataError
