@@ -105,7 +105,7 @@ def make(kind: str, spec: str, **overrides: Any) -> Any:
         UnknownName, PluginError, UsageError: as the name, the plug-in or the values are at fault.
     """
     name, value, options = parse(spec)
-    cls: Any = load(find(kind, name))
+    cls: type[Any] = load(find(kind, name))
     if not dataclasses.is_dataclass(cls):
         raise PluginError(f"{kind} {name!r}: {cls.__name__} is not a dataclass; its fields are its configuration")
     fields = {f.name for f in dataclasses.fields(cls) if f.init}

@@ -26,7 +26,7 @@ def test_list_loads_neither_torch_nor_pandas_and_is_quick() -> None:
         "import sys, tedbench.cli; sys.argv = ['tedbench', 'list']\n"
         "try: tedbench.cli.main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'pandas', 'numpy', 'diffusers', 'transformers', 'matplotlib', 'datasets'} & set(sys.modules)\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'diffusers', 'transformers', 'datasets'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     best = 1e9

@@ -30,7 +30,7 @@ def ends(*args: object) -> tuple[float, float, float]:
 @given(samples)
 def test_equals_statsmodels(rows: list[tuple[float, int]]) -> None:
     y, g = split(rows)
-    # use_correction=False and our own G/(G-1): statsmodels' factor is G/(G-1)·(n-1)/(n-k), which is the same for k=1.
+    # statsmodels multiplies by G/(G-1)·(n-1)/(n-k); on a constant k = 1, and only G/(G-1) is left.
     fit = sm.OLS(y, np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": np.array(g)}, use_t=True)
     low, high = fit.conf_int(0.05)[0]
     assert ends(y, g) == pytest.approx((fit.params[0], low, high), rel=1e-9, abs=1e-7)

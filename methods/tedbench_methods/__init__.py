@@ -1,0 +1,1 @@
+"""Editing methods, one paper a file. Found by their entry points, as a stranger's are."""
