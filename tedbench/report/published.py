@@ -7,6 +7,7 @@ published row to match under one setting that the paper does not contradict, on 
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ ALLOWED = {
 }
 OWN_FRAME = ("clip", "dino")
 """Families whose model brings its own size and crop: a paper's evaluation resolution does not contradict them."""
+PART_OF_IMAGE = ("outside",)
+"""Conventions that look at a part of the image, which no published number here does."""
 REPRODUCED = "reproduced"
 TOLERANCE = 1e-9
 
@@ -92,8 +95,8 @@ def compare(table: pd.DataFrame, published: pd.DataFrame, info: DatasetInfo) -> 
 _EMPTY = (
     "run", "method", "strength", "metric", "family", "mean", "ours", "n", "asked", "paper", "arxiv_id",
     "table_or_figure", "dataset", "published_method", "backbone", "published_metric", "value", "decimals", "scale",
-    "published_n", "verified", "comparable", "contradicted", "frame", "difference", "match", "complete", "reasons",
-    "published_row", "settings", "verdict",
+    "published_n", "verified", "comparable", "contradicted", "kind", "frame", "difference", "match", "complete",
+    "reasons", "published_row", "settings", "verdict",
 )  # fmt: skip
 
 
@@ -114,7 +117,7 @@ def _candidates(
     if not info.name.startswith("tedbench"):
         return
     theirs = published[((published["dataset_id"] == info.name) | near) & (published["family"] != "")]
-    for ours in table.to_dict("records"):
+    for ours in table[~table["convention"].isin(PART_OF_IMAGE)].to_dict("records"):
         method = method_of(str(ours["method"]), str(ours["published_as"]), known)
         same = theirs[(theirs["method_id"] == method) & (theirs["family"] == ours["family"])]
         for index, row in zip(same.index, same.to_dict("records"), strict=True):
@@ -124,8 +127,8 @@ def _candidates(
 def _beside(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo) -> dict[str, Any]:
     comparable = theirs["dataset_id"] == info.name and theirs["scale"] != "unknown"
     scaled = {"1": ours["mean"], "100": ours["mean_x100"], "2.5": ours["mean_clipscore"]}.get(theirs["scale"], math.nan)
-    difference = scaled - theirs["value"] if comparable else math.nan
-    own_frame = str(ours["family"]).startswith(OWN_FRAME)
+    difference = scaled - theirs["value"]  # nan where the scale is unknown
+    own_frame = next((model for model in OWN_FRAME if str(ours["family"]).startswith(model)), "")
     contradicted = not own_frame and not math.isnan(theirs["size"]) and theirs["size"] != _number(ours["size"])
     whole = ours["n"] == ours["asked"] and not (ours["failed"] or ours["missing"] or ours["unscored"])
     return {
@@ -134,8 +137,9 @@ def _beside(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo) -> 
         **{key: theirs[key] for key in ("decimals", "scale", "verified")},
         "published_method": theirs["method"], "published_metric": theirs["metric"], "published_n": theirs["n"],
         "published_row": theirs["index"], "ours": scaled, "difference": difference, "comparable": comparable,
-        "contradicted": contradicted, "frame": "" if own_frame else f"{ours['size']}-{ours['fit']}",
-        "match": bool(abs(difference) <= 0.5 * 10.0 ** -theirs["decimals"] + TOLERANCE),
+        "contradicted": contradicted, "kind": own_frame or "pixels",
+        "frame": ours["backbone"] if own_frame else f"{ours['size']}-{ours['fit']}",
+        "match": comparable and bool(abs(difference) <= 0.5 * 10.0 ** -theirs["decimals"] + TOLERANCE),
         "complete": bool(whole and ours["n"] == theirs["n"]),
         "reasons": tuple(_reasons(ours, theirs, info, contradicted)),
     }  # fmt: skip
@@ -156,7 +160,8 @@ def _reasons(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo, co
         yield f"n of the published number: {theirs['n_note'] or 'not stated'}"
     elif theirs["n"] != ours["asked"]:
         yield f"the paper's n is {theirs['n']:g}"
-    yield _SELECTION.get(theirs["selection"], f"published images are the {theirs['selection'].replace('-', ' ')}")
+    best = f"published images are the {theirs['selection'].replace('-', ' ')}"
+    yield _SELECTION.get(theirs["selection"], best + (", chosen by hand" if "by hand" in theirs["note"] else ""))
     if re.search(r"backbones?\b[^;]*\bnot (stated|read)", f"{theirs['metric_definition']};{theirs['note']}"):
         yield "network of the published metric not stated"
     if not theirs["backbone"] or re.search(r"not stated|assumed", theirs["backbone"]):
@@ -178,10 +183,9 @@ def _reproduced(found: pd.DataFrame) -> set[Any]:
     row = ["paper", "table_or_figure", "dataset", "published_method", "backbone", "run", "method", "strength"]
     sure: set[Any] = set()
     for _, group in good.groupby(row, dropna=False):
-        for frame in {frame for frame in group["frame"] if frame} or {""}:
-            one = group[group["frame"].isin([frame, ""])]
-            if one["family"].nunique() > 1:
-                sure |= set(one.index)
+        for (a, one), (b, other) in itertools.combinations(group.iterrows(), 2):
+            if one["family"] != other["family"] and (one["kind"] != other["kind"] or one["frame"] == other["frame"]):
+                sure |= {a, b}
     return sure
 
 

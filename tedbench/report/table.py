@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 SETTING = ["run", "method", "strength"]
 COLUMNS = (
-    "run", "method", "strength", "metric", "spec", "family", "backbone", "size", "fit", "higher_is_better",
-    "mean", "low", "high", "median", "n", "asked", "failed", "missing", "unscored", "images", "seeds",
-    "mean_x100", "mean_clipscore", "published_as",
+    "run", "method", "strength", "metric", "spec", "family", "backbone", "size", "fit", "convention",
+    "higher_is_better", "mean", "low", "high", "median", "n", "asked", "failed", "missing", "unscored", "images",
+    "seeds", "mean_x100", "mean_clipscore", "published_as",
 )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def summary(material: Material) -> pd.DataFrame:
     counted = {_key(k): n for k, n in scored.items()}
     lookup = {_key(k): group for k, group in by_setting.items()}
     for setting, cells in material.cells.groupby(SETTING, dropna=False, sort=False):
-        run, method, strength = setting
+        run, method, strength = str(setting[0]), str(setting[1]), setting[2]
         for identity, facts in material.metrics.items():
             key = _key((run, method, strength, identity))
             if key not in lookup:
@@ -132,9 +132,7 @@ def by_category(material: Material) -> pd.DataFrame:
         found = stats.clustered_mean(group["value"].to_list(), group["image_id"].to_list(), LEVEL)
         numbers = {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n, "images": found.clusters}
         rows.append({**dict(zip([*SETTING, "metric", "category"], key, strict=True)), **numbers})
-    return pd.DataFrame(
-        rows, columns=[*SETTING, "metric", "category", "mean", "low", "high", "n", "images"]
-    )  # fmt: skip
+    return pd.DataFrame(rows, columns=[*SETTING, "metric", "category", "mean", "low", "high", "n", "images"])
 
 
 def failures(material: Material) -> pd.DataFrame:
@@ -157,7 +155,7 @@ def _numbers(group: pd.DataFrame, facts: MetricFacts) -> dict[str, Any]:
 
 
 def _facts(facts: MetricFacts) -> dict[str, Any]:
-    named = {key: facts.facts.get(key, "") for key in ("family", "backbone", "size", "fit")}
+    named = {key: facts.facts.get(key, "") for key in ("family", "backbone", "size", "fit", "convention")}
     return {"metric": facts.identity, "spec": facts.spec, "higher_is_better": facts.higher_is_better, **named}
 
 

@@ -1,0 +1,74 @@
+"""Reports: derived from runs, so deleting one loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tedbench import store
+from tedbench.errors import StoreError
+
+MARKER = "report.json"
+
+
+def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
+    """Write index.html, report.md, table.csv, table.tex, scores.png, scores.svg and report.json.
+
+    The folder appears whole: it is made beside `out` and moved there, over an earlier report.
+
+    Args:
+        runs: scored run folders over one data set.
+        out: the report's folder.
+
+    Returns:
+        Paths of the files, in `out`.
+
+    Raises:
+        StoreError: if a run is not scored, or `out` exists and is no report, or cannot be written.
+        UsageError: if the runs are over different data sets.
+    """
+    from tedbench.report import render, table
+
+    _check_ours(out)
+    material = table.gather(runs)
+    files = render.files(render.build(material))
+    made_from = {"format": 1, "runs": list(material.runs), "dataset": material.dataset.sha256, "files": [*files]}
+    files[MARKER] = (json.dumps(made_from, indent=2, ensure_ascii=False) + "\n").encode()
+    _check_ours(out)
+    with store.new_folder(out, replace=True) as scratch:
+        for name, content in files.items():
+            (scratch / name).write_bytes(content)
+    return [out / name for name in files]
+
+
+def terminal_table(runs: Sequence[Path]) -> str:
+    """The table of some runs as plain text, with published values beside ours.
+
+    Raises:
+        StoreError, UsageError: as `write_report`.
+    """
+    from tedbench.report import render, table
+
+    return render.terminal_table(render.build(table.gather(runs)))
+
+
+def _check_ours(out: Path) -> None:
+    """Refuse to replace what is no report: a mistyped --out must not cost a folder."""
+    if not out.exists() and not out.is_symlink():
+        return
+    if out.is_symlink() or not out.is_dir() or not ((out / MARKER).is_file() or not any(out.iterdir())):
+        raise StoreError(f"{out} exists and is no report of ours (no {MARKER}); choose another --out, or remove it")
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in _names(out))
+    if foreign:
+        raise StoreError(f"{out} holds {foreign[0]!r}, which no report wrote; move it away, or choose another --out")
+
+
+def _names(out: Path) -> set[str]:
+    """Names of the files that the report in `out` says are its own."""
+    if not (out / MARKER).is_file():
+        return set()
+    try:
+        return {MARKER, *json.loads((out / MARKER).read_text(encoding="utf-8"))["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{out / MARKER} cannot be read; remove {out}, or choose another --out") from error

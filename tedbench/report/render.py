@@ -1,0 +1,195 @@
+"""One report in five forms: HTML, Markdown, CSV, LaTeX, and plain text for the terminal."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tedbench.report import figure, provenance, published, text
+from tedbench.report import table as tables
+from tedbench.report.table import Material
+
+if TYPE_CHECKING:
+    import jinja2
+    import pandas as pd
+
+WARNING = (
+    "Read with care: the authors of Imagic and TEdBench write that CLIP and LPIPS are not suited to choosing η "
+    "automatically, nor can they faithfully assess a method's editing performance."
+)
+HOW = (
+    "Mean over pairs; seeds are averaged within a pair first. The interval is a cluster-robust t interval at 95% whose "
+    "clusters are the photos, since pairs about one photo are not independent. Pairs: scored / asked. Failed, missing "
+    "and unscored count images."
+)
+CLIP_HOW = (
+    " ×100 and 2.5·max(cos, 0) show the same cosines as other papers do; CLIPScore proper also puts “A photo depicts ” "
+    "before the text."
+)
+LEGEND = (
+    "A match is a difference of at most half a unit of the last printed digit. It is called numerically consistent, "
+    "with the number of our settings that were held against the same published number."
+)
+REPRODUCED = (
+    " It is called reproduced only where two metrics of one published row match under one setting that the paper does "
+    "not contradict, over all its pairs, with the paper itself read."
+)
+FIGURE = (
+    "Dots: pairs. Diamond and bar: mean and 95% interval. Red lines: published values; dotted with * where quoted "
+    "second-hand. Published values in an unknown scale or on another data set are not drawn."
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is written, still as numbers."""
+
+    material: Material
+    table: pd.DataFrame
+    beside: pd.DataFrame
+
+
+def build(material: Material) -> Report:
+    """Compute the tables of a report."""
+    table = tables.summary(material)
+    return Report(material, table, published.compare(table, published.load(), material.dataset))
+
+
+def files(report: Report) -> dict[str, bytes]:
+    """File name → content."""
+    png, svg = figure.draw(report.material, report.table, report.beside)
+    context = _context(report)
+    embedded = base64.b64encode(svg).decode()
+    return {
+        "index.html": _html_environment().get_template("page.html.j2").render(**context, svg=embedded).encode(),
+        "report.md": _markdown_environment().get_template("report.md.j2").render(**context).encode(),
+        "table.csv": report.table.to_csv(index=False, lineterminator="\n").encode(),
+        "table.tex": latex_table(report).encode(),
+        "scores.png": png,
+        "scores.svg": svg,
+    }
+
+
+def latex_table(report: Report) -> str:
+    """The table as a tabular; needs the package booktabs and a UTF-8 engine."""
+    head = ["Method", "Metric", "Mean", r"95\% interval", "Median", "Pairs", "Failed", "Missing", "Photos"]
+    body = []
+    for row in report.table.to_dict("records"):
+        arrow = r"$\uparrow$" if row["higher_is_better"] else r"$\downarrow$"
+        label = text.latex(text.setting_label(row, report.table).replace(" · ", ", "))
+        numbers = [text.number(row["mean"]), text.interval(row), text.number(row["median"])]
+        counts = [f"{row['n']}/{row['asked']}", row["failed"], row["missing"], row["images"]]
+        cells = [label, f"{text.latex(row['metric'])} {arrow}"]
+        body.append(cells + [text.latex(str(cell).replace("−", "-")) for cell in (*numbers, *counts)])
+    notes = [f"% {line}" for line in (*_partial(report), HOW, WARNING)]
+    # {} keeps a row that begins with [ from being read as an argument of \\.
+    rows = [" & ".join(["{}" + cells[0], *cells[1:]]) + r" \\" for cells in body]
+    lines = [r"\begin{tabular}{llrrrrrrr}", r"\toprule", " & ".join(head) + r" \\", r"\midrule", *rows]
+    return "\n".join([*(text.clean(note) for note in notes), *lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def terminal_table(report: Report) -> str:
+    """The table as plain aligned text, with published values beside ours."""
+    beside = report.beside
+    head = ["method", "metric", "mean", "95% interval", "median", "pairs", "published"]
+    ambiguous = set(report.table.groupby("spec")["metric"].nunique().loc[lambda n: n > 1].index)
+    rows = []
+    for row in report.table.to_dict("records"):
+        same = beside[(beside["run"] == row["run"]) & (beside["method"] == row["method"])]
+        same = same[same["metric"] == row["metric"]].drop_duplicates("published_row")
+        metric = row["metric"] if row["spec"] in ambiguous else row["spec"]
+        numbers = [text.number(row["mean"]), text.interval(row), text.number(row["median"])]
+        cited = ", ".join(_cited(one) for one in same.to_dict("records"))
+        label = text.setting_label(row, report.table)
+        rows.append([label, text.clean(metric), *numbers, f"{row['n']}/{row['asked']}", cited])
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    align = [str.ljust, str.ljust, str.rjust, str.rjust, str.rjust, str.rjust, str.ljust]
+    lines = ["  ".join(a(c, w) for a, c, w in zip(align, row, widths, strict=True)).rstrip() for row in [head, *rows]]
+    return "\n".join([*lines, *_footnotes(report)])
+
+
+def _cited(row: Mapping[str, Any]) -> str:
+    marks = ("*" if not row["verified"] else "") + ("?" if not row["comparable"] else "")
+    value = text.number(row["value"], int(row["decimals"]))
+    return f"{value}{marks} ({text.clean(row['arxiv_id'] or row['paper'])})"
+
+
+def _footnotes(report: Report) -> list[str]:
+    lines = _partial(report)
+    if not report.beside["verified"].all():
+        lines.append("* quoted second-hand")
+    if not report.beside["comparable"].all():
+        lines.append("? not comparable: scale or data set of the published number unclear")
+    return lines
+
+
+def _partial(report: Report) -> list[str]:
+    """One line for each method of which not all pairs have a score."""
+    short = report.table[report.table["n"] < report.table["asked"]]
+    lines: dict[str, None] = {}
+    for row in short.to_dict("records"):
+        label = text.setting_label(row, report.table)
+        lines[f"{label}: partial: {row['n']} of {row['asked']} pairs"] = None
+    return list(lines)
+
+
+def _context(report: Report) -> dict[str, Any]:
+    material, table, beside = report.material, report.table, report.beside
+    info, clip = material.dataset, bool(table["mean_x100"].notna().any())
+    legend = LEGEND + (REPRODUCED if (beside["verdict"] == published.REPRODUCED).any() else "")
+    order = ["family", "published_row", "method", "metric", "strength"]
+    return {
+        "title": f"Editing scores on {info.name}", "info": info, "asked": len(material.pairs),
+        "photos": int(material.pairs["image_id"].nunique()), "methods": provenance.caption_lines(material),
+        "partial": _partial(report), "warning": WARNING, "how": HOW + (CLIP_HOW if clip else ""), "legend": legend,
+        "figure_text": FIGURE, "clip": clip, "many_runs": table["run"].nunique() > 1,
+        "strengths": bool(table["strength"].notna().any()), "unscored": bool(table["unscored"].any()),
+        "rows": table.to_dict("records"), "beside": _labelled(beside.sort_values(order, kind="stable"), table),
+        "categories": _labelled(tables.by_category(material), table),
+        "failures": _labelled(tables.failures(material), table), "data": provenance.data_lines(material),
+        "metrics": [{"identity": key, "lines": provenance.metric_lines(material, key)} for key in material.metrics],
+        "runs": [{"name": name, "lines": provenance.run_lines(material, name)} for name in material.runs],
+    }  # fmt: skip
+
+
+def _labelled(frame: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    return [{**row, "label": text.setting_label(row, table)} for row in rows]
+
+
+def _html_environment() -> jinja2.Environment:
+    import jinja2
+
+    return _with_filters(jinja2.Environment(autoescape=True, finalize=_one_line, **_options()))
+
+
+def _one_line(value: object) -> object:
+    return text.clean(value) if type(value) is str else value  # not what is marked as HTML already
+
+
+def _markdown_environment() -> jinja2.Environment:
+    import jinja2
+
+    # Every expression passes through the Markdown escape, as every one of the page passes through HTML's.
+    return _with_filters(jinja2.Environment(autoescape=False, finalize=text.markdown, **_options()))
+
+
+def _options() -> dict[str, Any]:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return {"loader": loader, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
+
+
+def _with_filters(environment: jinja2.Environment) -> jinja2.Environment:
+    named = {"number": text.number, "signed": text.signed, "interval": text.interval, "strength": _strength}
+    environment.filters.update(named)
+    return environment
+
+
+def _strength(value: Any) -> str:
+    return text.strength(math.nan if value is None else value)
