@@ -23,9 +23,10 @@ class UnknownName(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
+        shown = ", ".join(known[:24]) + (f" and {len(known) - 24} more" if len(known) > 24 else "")
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"no {kind} named {name!r}.{hint} Known: {', '.join(known) or 'none'}")
+        super().__init__(f"no {kind} named {name!r}.{hint} Known: {shown or 'none'}")
 
 
 class DataError(TedbenchError):

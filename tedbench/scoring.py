@@ -153,7 +153,8 @@ def _score_checked(
 
 
 def _decoded_ahead(run: RunFolder, cells: Sequence[Cell]) -> Iterator[tuple[Sequence[Cell], list[Image | ImageError]]]:
-    # Decoding a 1024² PNG takes as long as scoring it: the next chunk is decoded while this one is scored.
+    # Decoding a 1024² PNG takes as long as scoring it: the next chunk is decoded while this one is scored. One thread:
+    # a second one competes with torch's own for two cores (tests/benchmarks/score_throughput.py --workers 2).
     def decode(cell: Cell) -> Image | ImageError:
         try:
             return images.decode(run.image_bytes(cell), cell.file)
@@ -161,7 +162,7 @@ def _decoded_ahead(run: RunFolder, cells: Sequence[Cell]) -> Iterator[tuple[Sequ
             return error
 
     chunks = [cells[i : i + CHUNK] for i in range(0, len(cells), CHUNK)]
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
         submitted = ([pool.submit(decode, cell) for cell in chunk] for chunk in chunks)
         ahead = list(itertools.islice(submitted, 1))
         for chunk in chunks:

@@ -147,7 +147,7 @@ BAD_DATA: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda data: (data / "manifest.csv").write_text(
             (data / "manifest.csv").read_text() + (data / "manifest.csv").read_text().splitlines()[1] + "\n"
         ),
-        "manifest.csv",
+        "same question",
     ),
     "a photo that is cut": (lambda data: truncated(next(iter(sorted(data.rglob("*.png"))))), ".png"),
     "no folder": (shutil.rmtree, "data"),
