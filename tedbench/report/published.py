@@ -192,6 +192,8 @@ def _reproduced(found: pd.DataFrame) -> set[Any]:
 def _verdict(row: pd.Series[Any], sure: bool) -> str:
     if sure:
         return REPRODUCED
+    if row["n"] != row["asked"]:
+        return "not comparable"  # a part of the set can neither confirm nor refute a number about the whole
     if row["match"]:
         many = "1 setting" if row["settings"] == 1 else f"{row['settings']} settings"
         return f"numerically consistent ({many} searched)"

@@ -219,7 +219,11 @@ def test_an_unknown_scale_gives_no_difference() -> None:
 
 
 def test_partial_sets_say_so() -> None:
-    assert "partial: 40 of 100 pairs" in reasons(compared({LPIPS_256: [0.52] * 40}), "2411.16819")
+    partial = compared({LPIPS_256: [0.52] * 40})
+    assert "partial: 40 of 100 pairs" in reasons(partial, "2411.16819")
+    # Equal or not: 40 pairs neither confirm nor refute a number about 100.
+    assert set(partial["verdict"]) == {"not comparable"}
+    assert partial["difference"].notna().any()
 
 
 def test_the_scale_of_the_paper() -> None:
