@@ -8,11 +8,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 demo: install
 	$(BIN)/tedbench demo $(if $(TEDBENCH_DATA),--data "$(TEDBENCH_DATA)")
 
+# tests/test_layout.py runs ruff, mypy and import-linter too
 test: install
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/pytest -n 2 -q
 
 install: $(VENV)/installed

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tedbench import datasets, importing, report, scoring, store
 from tedbench.datasets import drawn
-from tedbench.errors import StoreError
+from tedbench.datasets.download import RESULTS
+from tedbench.errors import DataError, StoreError
 from tedbench.types import Dataset
 
 METRICS = ("lpips-alex@256", "lpips-alex@512", "ssim@512", "psnr@512")
@@ -35,17 +36,26 @@ def find_material(data: Path | None, scratch: Path) -> Material:
         scratch: folder to draw into.
 
     Raises:
-        DataError: if data is given and is not TEdBench as released.
+        DataError: if a folder is named and is not TEdBench as released, with results.
     """
-    named = data or (Path(os.environ["TEDBENCH_DATA"]) if os.environ.get("TEDBENCH_DATA") else None)
-    folder = named or (NEAR if NEAR.is_dir() else None)
-    if folder is not None and (named or (folder / "imagic").is_dir()):
+    folder = _released(data)
+    if folder is not None:
         what = f"the Imagic results that TEdBench's authors released, in {folder}"
-        return Material(what, datasets.load("tedbench", folder), folder / "imagic", "imagic-published")
+        return Material(what, datasets.load("tedbench", folder), folder / RESULTS, "imagic-published")
     shutil.rmtree(scratch, ignore_errors=True)
     drawn_data, edits = drawn.write(scratch)
     what = "a dozen pictures drawn by the code, since TEdBench is not at hand (set TEDBENCH_DATA to use it)"
     return Material(what, datasets.load("folder", drawn_data), edits, "drawn-edits")
+
+
+def _released(data: Path | None) -> Path | None:
+    named = data or (Path(os.environ["TEDBENCH_DATA"]) if os.environ.get("TEDBENCH_DATA") else None)
+    if named is None:
+        near = (NEAR, datasets.default_folder("tedbench"))
+        return next((folder for folder in near if (folder / RESULTS).is_dir()), None)
+    if named.is_dir() and not (named / RESULTS).is_dir():
+        raise DataError(f"{named} has no {RESULTS}/ with results to score; get them by `tedbench data fetch --results`")
+    return named
 
 
 def run_demo(material: Material, out: Path, report_out: Path) -> tuple[importing.Imported, scoring.Scored, list[Path]]:

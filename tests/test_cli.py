@@ -82,6 +82,24 @@ def test_demo_without_the_benchmark_draws_its_own(cli, tmp_path):  # type: ignor
     assert (tmp_path / "mine").is_dir()
 
 
+def test_demo_says_what_a_named_folder_lacks(cli, tmp_path):  # type: ignore[no-untyped-def]
+    (tmp_path / "tedbench" / "originals").mkdir(parents=True)
+    done = cli("demo", cwd=tmp_path, TEDBENCH_DATA=str(tmp_path / "tedbench"))
+    assert done.returncode == 3
+    assert "imagic/" in done.stderr
+    assert "data fetch --results" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_demo_on_the_real_benchmark(cli, real_data, tmp_path):  # type: ignore[no-untyped-def]
+    done = cli("demo", "--data", real_data, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "40/100" in done.stdout
+    assert "0.52 (2411.16819)" in done.stdout
+
+
 def test_data_verify_names_every_file(cli, real_data, tmp_path):  # type: ignore[no-untyped-def]
     import shutil
 
