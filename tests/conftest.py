@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# What a developer has fetched or set must not decide what a test sees.
-os.environ.pop("TEDBENCH_DATA", None)
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tedbench-tests-")
+os.environ.pop("TEDBENCH_DATA", None)  # what a developer has set must not decide what a test sees
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -72,7 +72,7 @@ def test_from_a_folder_to_a_report(cli, drawn, tmp_path):  # type: ignore[no-unt
 
 def test_demo_without_the_benchmark_draws_its_own(cli, tmp_path):  # type: ignore[no-untyped-def]
     for _ in range(2):  # a second demo replaces the first
-        done = cli("demo", cwd=tmp_path)
+        done = cli("demo", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path))  # nothing that was fetched is seen
         assert done.returncode == 0, done.stderr
         assert "drawn by the code" in done.stdout
     assert (tmp_path / "reports" / "demo" / "index.html").is_file()
