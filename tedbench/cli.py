@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from tedbench import __version__
-from tedbench.errors import TedbenchError, UsageError, short
+from tedbench.errors import DataError, TedbenchError, UsageError, short
 
 if TYPE_CHECKING:
     from tedbench.importing import Imported
@@ -87,7 +87,7 @@ def data_list() -> None:
 
     for row in datasets.list_datasets():
         typer.echo(
-            f"{row.name:12} {row.pairs!s:>5} pairs  {row.images!s:>4} images  {row.where or 'not here'}  {row.what}"
+            f"{row.name:12} {row.pairs or 'any':>5} pairs  {row.images or 'any':>4} images  {row.where}  {row.what}"
         )
 
 
@@ -142,6 +142,10 @@ def import_(
         Optional[Path],  # noqa: UP045
         typer.Option("--manifest", help="CSV or JSON with img_name, target_text, file; instead of a template."),
     ] = None,
+    published_as: Annotated[
+        str,
+        typer.Option("--published-as", help="Published method to set it beside (imagic, none …). Default: by name."),
+    ] = "",
     source: Annotated[str, typer.Option("--source", help="folder, or hub: the Hugging Face hub's copy.")] = "folder",
     captions: CaptionsOption = None,
     strict: Annotated[
@@ -151,9 +155,11 @@ def import_(
     """Turn a folder of edited images into a run that can be scored."""
     from tedbench import datasets, importing
 
+    if template is not None and not template:
+        raise UsageError("--template is empty; leave it out for the authors' rule")
     if template is not None and manifest is not None:
         raise UsageError("--template and --manifest exclude each other; give one")
-    origin = importing.Source(folder, method, template or importing.TEDBENCH_TEMPLATE, manifest, strict)
+    origin = importing.Source(folder, method, template or importing.TEDBENCH_TEMPLATE, manifest, published_as, strict)
     loaded = datasets.load(dataset, data, source=source, captions=captions)
     _print_imported(importing.import_folder(origin, loaded, out, ("tedbench", *sys.argv[1:])))
     typer.echo(f"next: tedbench score {out} --metrics lpips-alex@256,lpips-alex@512")
@@ -177,7 +183,7 @@ def score(
     from tedbench import scoring, store
 
     opened = store.open_run(run)
-    specs = [spec.strip() for group in metrics for spec in group.split(",") if spec.strip()]
+    specs = [spec for group in metrics for spec in scoring.split_specs(group)]
     if not specs:
         raise UsageError("--metrics is empty; name at least one, e.g. lpips-alex@256")
     made = scoring.make_metrics(specs, device)
@@ -213,7 +219,7 @@ def demo(
     from tedbench import report as reporting
     from tedbench import store
 
-    material = demonstration.find_material(data, out.with_name(out.name + "-drawn"))
+    material = demonstration.find_material(data, Path(f"{out}-drawn"))
     typer.echo(f"demo on {material.what}")
     imported, scored, _ = demonstration.run_demo(material, out, report_out)
     _print_imported(imported)
@@ -263,9 +269,12 @@ def _dataset_of(run: RunFolder, data: Path | None, captions: Path | None) -> Dat
 
     info = run.run.dataset
     recorded = (run.path / info.location).resolve() if info.location else None
-    if data is None and recorded is not None and recorded.exists():
+    if data is None and recorded is not None:
+        if not recorded.exists():
+            raise DataError(f"{recorded}, which this run was made from, is not there any more; say where with --data")
         data = recorded
-    return datasets.load(info.name, data, source="hub" if info.source == "hub" else "folder", captions=captions)
+    source = "hub" if info.source == "hub" else "folder"
+    return datasets.load(info.name, data, source, captions, revision=info.revision if source == "hub" else None)
 
 
 def _print_imported(found: Imported) -> None:

@@ -14,6 +14,8 @@ from tedbench.errors import DataError, StoreError
 from tedbench.types import Dataset
 
 METRICS = ("lpips-alex@256", "lpips-alex@512", "ssim@512", "psnr@512")
+DRAWN = ".drawn-by-tedbench-demo"
+"""Marks a folder of pictures that a demo may remove."""
 NEAR = Path("..", "shared", "data", "tedbench")
 """Where a checkout's neighbour may hold the real benchmark."""
 
@@ -42,7 +44,9 @@ def find_material(data: Path | None, scratch: Path) -> Material:
     if folder is not None:
         what = f"the Imagic results that TEdBench's authors released, in {folder}"
         return Material(what, datasets.load("tedbench", folder), folder / RESULTS, "imagic-published")
-    shutil.rmtree(scratch, ignore_errors=True)
+    clear(scratch, DRAWN)
+    (scratch / DRAWN).parent.mkdir(parents=True)
+    (scratch / DRAWN).touch()
     drawn_data, edits = drawn.write(scratch)
     what = "a dozen pictures drawn by the code, since TEdBench is not at hand (set TEDBENCH_DATA to use it)"
     return Material(what, datasets.load("folder", drawn_data), edits, "drawn-edits")
@@ -58,16 +62,31 @@ def _released(data: Path | None) -> Path | None:
     return named
 
 
+def clear(folder: Path, marker: str) -> None:
+    """Remove what an earlier demo left at a place.
+
+    Raises:
+        StoreError: if something else stands there; it is not touched.
+    """
+    if not folder.exists():
+        return
+    made_by_demo = (folder / marker).is_file() and (
+        marker == DRAWN or store.open_run(folder).run.command[:2] == ("tedbench", "demo")
+    )
+    known = {marker, "data", "edits"} if marker == DRAWN else store.FILES
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.is_dir() else []
+    if not made_by_demo or strange:
+        raise StoreError(f"{folder} is not what an earlier demo left; move it away or choose another --out")
+    shutil.rmtree(folder)
+
+
 def run_demo(material: Material, out: Path, report_out: Path) -> tuple[importing.Imported, scoring.Scored, list[Path]]:
     """Import, score, report; an earlier demonstration in the same place is replaced.
 
     Raises:
-        StoreError: if something that is no run stands at `out`.
+        StoreError: if something that no demo made stands at `out`.
     """
-    if out.exists():
-        if not (out / "run.json").is_file():
-            raise StoreError(f"{out} is not an earlier demo; move it away or choose another --out")
-        shutil.rmtree(out)
+    clear(out, "run.json")
     source = importing.Source(material.edits, material.method)
     imported = importing.import_folder(source, material.dataset, out, ("tedbench", "demo"))
     scored = scoring.score_run(store.open_run(out), material.dataset, scoring.make_metrics(METRICS))

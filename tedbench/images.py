@@ -15,7 +15,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -78,12 +81,10 @@ def decode(data: bytes, name: str) -> Image.Image:
     if not data:
         raise ImageError(f"{name}: the file is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of bombs and odd metadata; size is checked below
-            with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-                _check_header(opened, name, data)
-                opened.load()
-                upright = ImageOps.exif_transpose(opened)
+        with _quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            _check_header(opened, name, data)
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
     except ImageError:
         raise
     except Exception as error:  # decoders raise a zoo of types on damaged data
@@ -168,6 +169,19 @@ def is_png(data: bytes) -> bool:
 def pixel_sha256(image: Image.Image) -> str:
     """Hex digest of size and pixels: equal for two encodings of one picture."""
     return sha256(f"{image.width}x{image.height}".encode() + to_uint8(image).tobytes())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings of bombs and odd metadata; sizes are checked here."""
+    # catch_warnings is global to the process: threads that use it restore each other's filters. Whoever decodes in
+    # another thread sets the filter around it (scoring does).
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _read_path(path: Path, name: str) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from tedbench import images, store
-from tedbench.datasets.manifest import read_rows, safe_join
+from tedbench.datasets.manifest import is_file, normal, read_rows, safe_join
 from tedbench.errors import DataError, ImageError, UsageError, short
 from tedbench.types import Cell, Dataset, EditPair, Run
 
@@ -32,6 +32,8 @@ class Source:
     method: str
     template: str = TEDBENCH_TEMPLATE
     manifest: Path | None = None
+    published_as: str = ""
+    """Slug of the published method it stands for (`method_id` in published.csv), or `none`; by its name if empty."""
     strict: bool = False
     """Refuse instead of counting: anything missing, extra or undecodable is an error."""
 
@@ -71,7 +73,7 @@ def import_folder(source: Source, dataset: Dataset, out: Path, command: Sequence
     expected = expected_files(source, dataset.pairs)
     present = list_images(source.folder)
     extra = tuple(sorted(present - set(expected.values())))
-    if not any((source.folder / name).is_file() for name in expected.values()):
+    if not any(is_file(source.folder / name) for name in expected.values()):
         example = next(iter(expected.values()))
         raise DataError(
             f"none of the {len(dataset.pairs)} pairs has a file in {source.folder} ({len(present)} images there); "
@@ -101,7 +103,7 @@ def expected_files(source: Source, pairs: Sequence[EditPair]) -> dict[str, str]:
     if source.manifest is not None:
         names = _from_manifest(source.manifest, pairs)
     else:
-        names = {pair.uid: file_name(source.template, pair, index) for index, pair in enumerate(pairs)}
+        names = {pair.uid: normal(file_name(source.template, pair, index)) for index, pair in enumerate(pairs)}
     shared = [name for name, count in Counter(names.values()).items() if count > 1]
     if shared:
         twice = [uid for uid, name in names.items() if name == shared[0]]
@@ -163,7 +165,7 @@ def _from_manifest(manifest: Path, pairs: Sequence[EditPair]) -> dict[str, str]:
             )
         if uid in names:
             raise DataError(f"{manifest.name} row {number}: a second file for {question[0]!r}, {question[1]!r}")
-        names[uid] = row["file"]
+        names[uid] = normal(row["file"])
     if not names:
         raise DataError(f"{manifest.name} holds no rows")
     return names
@@ -172,7 +174,7 @@ def _from_manifest(manifest: Path, pairs: Sequence[EditPair]) -> dict[str, str]:
 def _import_one(pair: EditPair, name: str | None, source: Source, scratch: Path) -> Cell:
     blank = Cell(pair.uid, pair.image_id, pair.category, source.method, seed=None, strength=None, status="missing")
     path = safe_join(source.folder, name) if name is not None else None
-    if name is None or path is None or not path.exists():
+    if name is None or path is None or not is_file(path):
         return replace(blank, error=f"no file {name}" if name else "not in the manifest")
     try:
         data = path.read_bytes()
@@ -197,6 +199,8 @@ def _refuse_if_strict(source: Source, cells: Sequence[Cell], extra: Sequence[str
 def _run(source: Source, dataset: Dataset, out: Path, command: Sequence[str]) -> Run:
     rule = {"manifest": source.manifest.name} if source.manifest else {"template": source.template}
     origin: Mapping[str, str] = {"origin": "imported", "folder": source.folder.resolve().name, **rule}
+    if source.published_as:
+        origin = {**origin, "published_as": source.published_as}
     return Run(
         name=out.name,
         created=store.now(),

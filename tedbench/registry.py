@@ -9,10 +9,15 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.metadata
+import sys
 import typing
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from tedbench.errors import PluginError, TedbenchError, UnknownName, UsageError, short
 
@@ -78,12 +83,25 @@ def load(plugin: Plugin) -> Any:
     module, _, attribute = plugin.target.partition(":")
     of = f" of {plugin.package}" if plugin.package else ""
     try:
-        loaded = resolve(importlib.import_module(module), attribute)
+        with _beside_the_user() if not plugin.package else nullcontext():
+            loaded = resolve(importlib.import_module(module), attribute)
     except Exception as error:  # a plug-in's import can raise anything
         raise PluginError(f"{plugin.kind} {plugin.name!r}{of} does not import: {short(error)}") from error
     if not isinstance(loaded, type):
         raise PluginError(f"{plugin.kind} {plugin.name!r}{of}: {plugin.target} is not a class")
     return loaded
+
+
+@contextmanager
+def _beside_the_user() -> Iterator[None]:
+    # `mine:Metric` means mine.py in the user's folder; a console script has that folder not on its path. Last, so that
+    # it shadows nothing.
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def resolve(module: Any, attribute: str) -> Any:
@@ -132,6 +150,8 @@ def make(kind: str, spec: str, **overrides: Any) -> Any:
 def parse(spec: str) -> tuple[str, str | None, dict[str, str]]:
     """Split a spec into name, value behind the @ (or None) and options.
 
+    Values are percent-decoded, as in a URL and in identities: `%2C` is a comma, `%20` a space, `%25` a percent sign.
+
     Raises:
         UsageError: if an option has no `=`.
     """
@@ -144,10 +164,10 @@ def parse(spec: str) -> tuple[str, str | None, dict[str, str]]:
             raise UsageError(f"{spec!r}: option {item!r} has no value; write {item}=VALUE")
         if key in options:
             raise UsageError(f"{spec!r} sets {key} twice; keep one")
-        options[key] = text
+        options[key] = unquote(text)
     if not name or (at and not value):
         raise UsageError(f"{spec!r} is not NAME[@VALUE][?field=value]")
-    return name, value if at else None, options
+    return name.strip(), unquote(value) if at else None, options
 
 
 def _typed(cls: type, options: dict[str, str], spec: str) -> dict[str, Any]:

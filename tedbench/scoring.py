@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,8 @@ from tedbench.errors import ImageError, MetricError, MetricNote, StoreError, Ted
 from tedbench.store import RunFolder
 from tedbench.types import Cell, Dataset, EditPair, Metric, MetricFacts
 
+CONTRACT = ("higher_is_better", "range", "identity", "needs", "facts", "score")
+"""What the class of a metric has, see `types.Metric`."""
 CHUNK = 32
 """Images scored together. Cells are sorted by photo, so that its features are computed once a chunk."""
 
@@ -36,6 +40,11 @@ class Scored:
     """Specs whose scores were there already."""
 
 
+def split_specs(text: str) -> list[str]:
+    """The specs in a comma-separated list. Spaces before a spec go; at its end they may be part of a value."""
+    return [spec.lstrip() for spec in text.split(",") if spec.strip()]
+
+
 def make_metrics(specs: Sequence[str], device: str = "auto") -> list[tuple[str, Metric]]:
     """Build metrics from their specs.
 
@@ -45,10 +54,28 @@ def make_metrics(specs: Sequence[str], device: str = "auto") -> list[tuple[str, 
     made: dict[str, tuple[str, Metric]] = {}
     for spec in specs:
         metric = registry.make("metric", spec, device=device)
-        if not isinstance(metric, Metric):
-            raise UsageError(f"{spec!r} is not a metric: it lacks score, identity, needs, facts or a class fact")
-        made.setdefault(metric.identity, (spec, metric))
+        lacks = [name for name in CONTRACT if not hasattr(type(metric), name)]  # on the class: nothing is computed
+        if lacks:
+            raise UsageError(f"{spec!r} is not a metric: its class lacks {', '.join(lacks)}; see metrics/README.md")
+        made.setdefault(_described(spec, metric), (spec, metric))
     return list(made.values())
+
+
+def _described(spec: str, metric: Metric) -> str:
+    """The identity of a metric whose description can be stored; a stranger's may raise, or hold what JSON does not."""
+    try:
+        identity = metric.identity
+        json.dumps(dict(metric.facts), allow_nan=False)
+        low, high = map(float, metric.range)
+    except TedbenchError:
+        raise
+    except Exception as error:
+        raise MetricError(
+            f"metric {spec!r} cannot say what it is: {short(error)}; facts are text or numbers"
+        ) from error
+    if not isinstance(identity, str) or not identity or not low < high:
+        raise MetricError(f"metric {spec!r}: identity must be a text, and range two numbers; see metrics/README.md")
+    return identity
 
 
 @dataclass(frozen=True)
@@ -75,8 +102,9 @@ def score_run(run: RunFolder, dataset: Dataset, metrics: Sequence[tuple[str, Met
     """
     pairs = _matching_pairs(run, dataset)
     captions = dataset.info.captions or run.run.dataset.captions
+    scored = set() if again else run.scored()
     jobs = [_Job(spec, metric, _identity(metric, captions)) for spec, metric in metrics]
-    todo = [job for job in jobs if again or job.identity not in run.metrics]
+    todo = [job for job in jobs if job.identity not in scored]
     for job in todo:
         _check_needs(job.spec, job.metric, list(pairs.values()))
     cells = run.cell_list()
@@ -84,22 +112,26 @@ def score_run(run: RunFolder, dataset: Dataset, metrics: Sequence[tuple[str, Met
     rows = [_row(cell, job, math.nan) for cell in cells if cell.status != "ok" for job in todo]
     tally = _Tally()
     bar = tqdm(total=len(by_photo), desc="score", unit="image", disable=None if todo else True)
-    for chunk, decoded in _decoded_ahead(run, by_photo) if todo else ():
-        rows += _score_chunk(chunk, decoded, pairs, todo, tally)
-        bar.update(len(chunk))
+    with _caught(tally):
+        for chunk, decoded in _decoded_ahead(run, by_photo) if todo else ():
+            rows += _score_chunk(chunk, decoded, pairs, todo, tally)
+            bar.update(len(chunk))
     bar.close()
-    facts = {job.identity: _facts(job, tally) for job in todo}
+    facts = {job.identity: _facts(job, tally, captions) for job in todo}
     if todo:
         store.write_scores(run, rows, facts)
+    failed = tuple(f"{uid}: {why}" for uid, why in tally.broken.items())
     skipped = tuple(job.spec for job in jobs if job not in todo)
-    return Scored(len(by_photo), tuple(tally.failed), tuple(facts.values()), skipped)
+    return Scored(len(by_photo), failed, tuple(facts.values()), skipped)
 
 
 class _Tally:
     """What is counted while chunks go by."""
 
     def __init__(self) -> None:
-        self.failed: list[str] = []
+        self.caught: list[warnings.WarningMessage] = []
+        self.broken: dict[str, str] = {}
+        self.unscored: dict[str, dict[str, str]] = {}
         self.notes: dict[str, list[str]] = {}
         self.seconds: dict[str, float] = {}
 
@@ -113,10 +145,16 @@ def _score_chunk(
 ) -> list[dict[str, Any]]:
     good = [(cell, image) for cell, image in zip(cells, decoded, strict=True) if isinstance(image, Image)]
     bad = [(cell, error) for cell, error in zip(cells, decoded, strict=True) if isinstance(error, ImageError)]
-    tally.failed += [f"{cell.uid}: {short(error)}" for cell, error in bad]
+    tally.broken |= {cell.uid: short(error) for cell, error in bad}
     rows = [_row(cell, job, math.nan) for cell, _ in bad for job in jobs]
     for job in jobs:
-        able = [(c, i) for c, i in good if all(getattr(pairs[c.uid], need) is not None for need in job.metric.needs)]
+        able, lacking = [], tally.unscored.setdefault(job.spec, {})
+        for cell, image in good:
+            lacks = [need for need in sorted(job.metric.needs) if getattr(pairs[cell.uid], need, None) is None]
+            if lacks:
+                lacking[cell.uid] = f"the pair has no {lacks[0]}"
+            else:
+                able.append((cell, image))
         values = _score_checked(job.spec, job.metric, [pairs[c.uid] for c, _ in able], [i for _, i in able], tally)
         scored = {id(cell): value for (cell, _), value in zip(able, values, strict=True)}
         rows += [_row(cell, job, scored.get(id(cell), math.nan)) for cell, _ in good]
@@ -129,27 +167,39 @@ def _score_checked(
     if not pairs:
         return []
     started = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", MetricNote)
-        try:
-            values = [float(value) for value in metric.score(pairs, edits)]
-        except TedbenchError:
-            raise
-        except Exception as error:  # a stranger's metric can raise anything
-            raise MetricError(f"metric {spec!r} failed: {short(error)}; --debug shows where") from error
-    for note in caught:
-        if issubclass(note.category, MetricNote):
-            tally.notes.setdefault(spec, []).append(str(note.message))
-        else:
-            warnings.warn_explicit(note.message, note.category, note.filename, note.lineno)
+    before = len(tally.caught)
+    try:
+        values = [float(value) for value in metric.score(pairs, edits)]
+    except TedbenchError:
+        raise
+    except Exception as error:  # a stranger's metric can raise anything
+        raise MetricError(f"metric {spec!r} failed: {short(error)}; --debug shows where") from error
+    notes = [str(w.message) for w in tally.caught[before:] if issubclass(w.category, MetricNote)]
+    tally.notes.setdefault(spec, []).extend(notes)
     if len(values) != len(edits):
         raise MetricError(f"metric {spec!r} gave {len(values)} values for {len(edits)} images; it must give one each")
     low, high = metric.range
-    outside = [value for value in values if not low - 1e-6 <= value <= high + 1e-6]  # NaN compares false: caught too
-    if outside:
+    outside = [v for v in values if not (low - 1e-6 <= v <= high + 1e-6 or (math.isnan(v) and notes))]
+    if outside:  # also NaN, unless a note says why
         raise MetricError(f"metric {spec!r} gave {outside[0]}, outside its range [{low}, {high}]; no score was written")
+    unscored = {pair.uid: "see notes" for pair, v in zip(pairs, values, strict=True) if math.isnan(v)}
+    tally.unscored.setdefault(spec, {}).update(unscored)
     tally.seconds[spec] = tally.seconds.get(spec, 0.0) + time.perf_counter() - started
     return values
+
+
+@contextmanager
+def _caught(tally: _Tally) -> Iterator[None]:
+    # Once around everything and in this thread alone: catch_warnings is global to the process, and decoding has a
+    # thread of its own, whose Pillow warnings are ignored here.
+    with warnings.catch_warnings(record=True) as caught:
+        tally.caught = caught
+        warnings.simplefilter("always", MetricNote)
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+    for other in caught:
+        if not issubclass(other.category, MetricNote):
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
 
 
 def _decoded_ahead(run: RunFolder, cells: Sequence[Cell]) -> Iterator[tuple[Sequence[Cell], list[Image | ImageError]]]:
@@ -172,17 +222,30 @@ def _decoded_ahead(run: RunFolder, cells: Sequence[Cell]) -> Iterator[tuple[Sequ
 
 def _matching_pairs(run: RunFolder, dataset: Dataset) -> dict[str, EditPair]:
     pairs = {pair.uid: pair for pair in dataset.pairs}
-    asked = run.pairs()
-    for uid, text, source, digest in asked[["uid", "target_text", "source_text", "sha256"]].itertuples(index=False):
-        pair = pairs.get(uid)
-        if pair is None or pair.image.sha256 != digest or pair.target_text != text:
-            what = "lacks" if pair is None else "has another photo or text for"
+    for row in run.pairs().to_dict("records"):
+        uid, pair = row["uid"], pairs.get(row["uid"])
+        fault = "lacks" if pair is None else _difference(pair, row, dataset.info.captions)
+        if pair is None or fault:
             raise StoreError(
-                f"the data set {what} pair {uid!r} of {run.path}; score with the data the run was made from (--data)"
+                f"the data set {fault} pair {uid!r} of {run.path}; score with the data the run was made from (--data)"
             )
-        if pair.source_text is None and isinstance(source, str):
-            pairs[uid] = dataclasses.replace(pair, source_text=source)
+        if pair.source_text is None and isinstance(row["source_text"], str) and not dataset.info.captions:
+            pairs[uid] = dataclasses.replace(pair, source_text=row["source_text"])
     return pairs
+
+
+def _difference(pair: EditPair, row: Mapping[Hashable, Any], captions: str) -> str:
+    """What a pair has another of than the run's row, as part of a sentence; empty if nothing."""
+    ours = {
+        "photo": (pair.image.sha256, row["sha256"]),
+        "text": (pair.target_text, row["target_text"]),
+        "mask": (pair.mask and pair.mask.sha256, row["mask_sha256"]),
+        "truth": (pair.truth and pair.truth.sha256, row["truth_sha256"]),
+    }
+    if pair.source_text is not None and not captions:
+        ours["source text"] = (pair.source_text, row["source_text"])
+    changed = [what for what, (now, then) in ours.items() if now != (then if isinstance(then, str) else None)]
+    return f"has another {' and '.join(changed)} for" if changed else ""
 
 
 def _identity(metric: Metric, captions: str) -> str:
@@ -198,7 +261,7 @@ def _check_needs(spec: str, metric: Metric, pairs: Sequence[EditPair]) -> None:
             raise MetricError(f"metric {spec!r} needs {need}, which no pair of this data set has{hint}")
 
 
-def _facts(job: _Job, tally: _Tally) -> MetricFacts:
+def _facts(job: _Job, tally: _Tally, captions: str) -> MetricFacts:
     spec, metric = job.spec, job.metric
     low, high = metric.range
     return MetricFacts(
@@ -209,6 +272,8 @@ def _facts(job: _Job, tally: _Tally) -> MetricFacts:
         high=high if math.isfinite(high) else 1e308,
         facts=dict(metric.facts),
         notes=tuple(dict.fromkeys(tally.notes.get(spec, []))),
+        unscored={**tally.broken, **tally.unscored.get(spec, {})},
+        captions=captions if "source_text" in metric.needs else "",
         versions=store.versions(),
         seconds=round(tally.seconds.get(spec, 0.0), 3),
     )

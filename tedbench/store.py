@@ -15,6 +15,7 @@ Files appear whole or not at all: each is written beside its place and moved the
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
 import platform
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCORE_COLUMNS = ("uid", "image_id", "category", "method", "seed", "strength", "metric", "value")
+FILES = ("run.json", "pairs.jsonl", "cells.jsonl", "images", "scores.parquet", "metrics.json")
 _KEY = ["uid", "method", "seed", "strength", "metric"]
 _LIBRARIES = ("tedbench-editing", "torch", "torchvision", "lpips", "open-clip-torch", "transformers", "diffusers",
               "pillow", "numpy", "scikit-image", "pandas", "scipy")  # fmt: skip
@@ -63,7 +65,13 @@ class RunFolder:
         """Facts of every metric scored so far, by identity."""
         path = self.path / "metrics.json"
         raw = _read_json(path) if path.exists() else {}
-        return {k: MetricFacts(**{**v, "notes": tuple(v["notes"])}) for k, v in raw.items()}
+        try:
+            return {
+                k: MetricFacts(**{**v, "notes": tuple(v["notes"]), "unscored": dict(v.get("unscored", {}))})
+                for k, v in raw.items()
+            }
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StoreError(f"{path} is not one of ours ({short(error)}); delete it and score again") from error
 
     def cell_list(self) -> list[Cell]:
         """All cells, in the order of the data set."""
@@ -81,15 +89,22 @@ class RunFolder:
         return frame.astype({"seed": "Int64", **dict.fromkeys(("strength", "fit_seconds", "edit_seconds"), "float64")})
 
     def pairs(self) -> pd.DataFrame:
-        """The questions: uid, image_id, category, img_name, target_text, source_text, sha256."""
+        """The questions: uid, image_id, category, img_name, texts, and sha256 of photo, mask and truth."""
         import pandas as pd
 
         columns = ["uid", "image_id", "category", "img_name", "target_text", "source_text", "sha256"]
+        columns += ["mask_sha256", "truth_sha256"]
         return pd.DataFrame(_read_lines(self.path / "pairs.jsonl"), columns=columns)
 
     def scores(self) -> pd.DataFrame:
         """Scores in long form, NaN where a cell has no image or no score; empty before the first scoring."""
         return read_scores(self.path)
+
+    def scored(self) -> set[str]:
+        """Identities of the metrics whose scores are on disk and cover every cell."""
+        counts = self.scores()["metric"].value_counts()
+        cells = len(self.cell_list())
+        return {str(identity) for identity, n in counts.items() if n == cells and identity in self.metrics}
 
     def image_bytes(self, cell: Cell) -> bytes:
         """The PNG of a cell.
@@ -122,9 +137,12 @@ def read_scores(folder: str | Path) -> pd.DataFrame:
     if not path.exists():
         return _score_frame([])
     try:
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({short(error)}); delete it and score again") from error
+    if list(frame.columns) != list(SCORE_COLUMNS):
+        raise StoreError(f"{path} has other columns than {', '.join(SCORE_COLUMNS)}; delete it and score again")
+    return frame
 
 
 @contextmanager
@@ -140,6 +158,9 @@ def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
     """
     if out.exists() and not replace:
         raise StoreError(f"{out} exists already; choose another --out, or delete it first")
+    out = out.absolute()
+    if out == Path.cwd() or out in Path.cwd().parents:
+        raise StoreError(f"{out} is the folder you are in; choose another one to write to")
     with explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
@@ -147,9 +168,12 @@ def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
         with explained(out):
             yield scratch
             scratch.chmod(0o755)
-            if out.exists():
-                shutil.rmtree(out)
-            scratch.replace(out)
+            if out.exists():  # the old one steps aside first, so that at no moment both are gone
+                out.replace(aside := scratch.with_suffix(".old"))
+                scratch.replace(out)
+                shutil.rmtree(aside)
+            else:
+                scratch.replace(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -190,19 +214,38 @@ def write_run(folder: Path, run: Run, pairs: Iterable[EditPair], cells: Iterable
 
 
 def write_scores(run: RunFolder, rows: Iterable[Mapping[str, Any]], facts: Mapping[str, MetricFacts]) -> None:
-    """Add scores to a run; rows of the same cell and metric identity are replaced, all others stay."""
+    """Add scores to a run; rows of the same metric identity are replaced, all others stay.
+
+    Two processes that score one run take turns, and neither loses what the other wrote.
+    """
+    with explained(run.path), _locked(run.path):
+        _merge_scores(open_run(run.path), _score_frame(rows), facts)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    # The lock is on the folder itself: no file to leave behind, and the kernel drops it with a dead process.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _merge_scores(run: RunFolder, new: pd.DataFrame, facts: Mapping[str, MetricFacts]) -> None:
     import io
 
     import pandas as pd
 
-    new, old = _score_frame(rows), run.scores()
+    old = run.scores()
     old = old[~old["metric"].isin(set(facts))]
     merged = pd.concat([old, new], ignore_index=True) if len(old) else new
     if merged.duplicated(_KEY).any():
         raise StoreError(f"{run.path}: two scores for one cell and metric; cells.jsonl holds a cell twice")
     buffer = io.BytesIO()
     merged.to_parquet(buffer, index=False)
-    # Facts first: a metric without scores is harmless, scores without facts could not be told apart.
+    # Facts first: scores without facts could not be read; facts without scores count for nothing (see `scored`).
     known = {**run.metrics, **facts}
     write_atomic(run.path / "metrics.json", _json({k: dataclasses.asdict(v) for k, v in known.items()}))
     write_atomic(run.path / "scores.parquet", buffer.getvalue())
@@ -233,7 +276,7 @@ def hardware() -> dict[str, str | int]:
 def git_commit() -> str:
     """Commit of the checkout this code runs from, `-dirty` if files differ from it; empty outside a checkout."""
     here = Path(__file__).parent
-    if not (here.parent / ".git").exists():
+    if not (here.parent / ".git").exists() or shutil.which("git") is None:
         return ""
     described = subprocess.run(
         ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
@@ -264,6 +307,8 @@ def _pair_row(pair: EditPair) -> dict[str, Any]:
         "target_text": pair.target_text,
         "source_text": pair.source_text,
         "sha256": pair.image.sha256,
+        "mask_sha256": pair.mask.sha256 if pair.mask else None,
+        "truth_sha256": pair.truth.sha256 if pair.truth else None,
     }
 
 

@@ -168,6 +168,10 @@ class MetricFacts:
     facts: Mapping[str, str | float]
     notes: tuple[str, ...] = ()
     """What the metric had to say: texts that were cut, and the like."""
+    unscored: Mapping[str, str] = field(default_factory=dict)
+    """uid → why an image that is there has no value."""
+    captions: str = ""
+    """Name, version and hash of the source captions it was scored with."""
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 

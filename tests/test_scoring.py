@@ -52,6 +52,38 @@ class Raises(Brightness):
         raise ZeroDivisionError("two lines\nof text")
 
 
+class Nameless(Brightness):
+    @property
+    def identity(self) -> str:
+        raise RuntimeError("lost")
+
+
+class Unstorable(Brightness):
+    facts: ClassVar[dict[str, str | float]] = {"family": np.float32(1)}  # type: ignore[dict-item]
+
+
+class TalksEachTime(Brightness):
+    def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:
+        warnings.warn(f"chunk from {pairs[0].uid}", MetricNote, stacklevel=1)
+        return super().score(pairs, images)
+
+
+def test_no_note_is_lost_between_chunks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, dataset = world
+    monkeypatch.setattr(scoring, "CHUNK", 1)
+    before = list(warnings.filters)
+    scoring.score_run(run, dataset, [("t", TalksEachTime())])
+    assert len(store.open_run(run.path).metrics["brightness/1"].notes) == len(dataset.pairs)
+    assert warnings.filters == before
+
+
+@pytest.mark.parametrize("cls", [Nameless, Unstorable])
+def test_a_metric_that_cannot_say_what_it_is_is_named(cls, monkeypatch):  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(scoring.registry, "make", lambda *_, **__: cls())
+    with pytest.raises(MetricError, match="cannot say what it is"):
+        scoring.make_metrics(["odd"])
+
+
 class Talks(Brightness):
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:
         warnings.warn("one text was cut", MetricNote, stacklevel=1)
@@ -140,17 +172,26 @@ def test_notes_are_kept_with_the_scores(world: World) -> None:
     assert store.open_run(run.path).metrics["brightness/1"].notes == ("one text was cut",)
 
 
-def test_a_need_that_no_pair_meets_is_an_error(world: World) -> None:
-    run, dataset = world
+def imported(dataset: Dataset, edits: Path, out: Path) -> store.RunFolder:
+    importing.import_folder(importing.Source(edits, "m"), dataset, out)
+    return store.open_run(out)
+
+
+def test_a_need_that_no_pair_meets_is_an_error(world: World, drawn: tuple[Path, Path], tmp_path: Path) -> None:
+    _, dataset = world
     bare = replace(dataset, pairs=tuple(replace(pair, mask=None, source_text=None) for pair in dataset.pairs))
     with pytest.raises(MetricError, match="needs mask"):
-        scoring.score_run(run, bare, [("w", WantsMask())])
+        scoring.score_run(imported(bare, drawn[1], tmp_path / "bare"), bare, [("w", WantsMask())])
 
 
-def test_a_need_that_some_pairs_meet_leaves_the_others_without_a_value(world: World) -> None:
-    run, dataset = world
+def test_a_need_that_some_pairs_meet_leaves_the_others_without_a_value(
+    world: World, drawn: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, dataset = world
     some = replace(dataset, pairs=(replace(dataset.pairs[0], mask=None), *dataset.pairs[1:]))
+    run = imported(some, drawn[1], tmp_path / "some")
     scoring.score_run(run, some, [("w", WantsMask())])
+    assert store.open_run(run.path).metrics["brightness/1"].unscored == {dataset.pairs[0].uid: "the pair has no mask"}
     values = run.scores().set_index("uid")["value"]
     assert values.isna().sum() == 1
     assert math.isnan(values[dataset.pairs[0].uid])
@@ -166,7 +207,7 @@ def test_whose_captions_they_are_is_part_of_the_identity(world: World) -> None:
 def test_another_data_set_is_refused(world: World) -> None:
     run, dataset = world
     changed = replace(dataset.pairs[0], target_text="Something else.")
-    with pytest.raises(StoreError, match="another photo or text"):
+    with pytest.raises(StoreError, match="another text"):
         scoring.score_run(run, replace(dataset, pairs=(changed, *dataset.pairs[1:])), [("b", Brightness())])
     with pytest.raises(StoreError, match="lacks"):
         scoring.score_run(run, replace(dataset, pairs=dataset.pairs[1:]), [("b", Brightness())])

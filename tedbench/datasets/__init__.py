@@ -50,7 +50,11 @@ class Row:
 
 
 def load(
-    name: str, data: str | Path | None = None, source: str = "folder", captions: str | Path | None = None
+    name: str,
+    data: str | Path | None = None,
+    source: str = "folder",
+    captions: str | Path | None = None,
+    revision: str | None = None,
 ) -> Dataset:
     """Load a data set, checking every file it needs.
 
@@ -59,6 +63,7 @@ def load(
         data: folder (for tedbench++ also the csv); else `$TEDBENCH_DATA`, else the folder of `tedbench data fetch`.
         source: `folder`, or `hub` for TEdBench's copy on the Hugging Face hub.
         captions: a file of source captions, see `tedbench.datasets.captions`.
+        revision: branch, tag or commit of the hub's copy.
 
     Raises:
         UnknownName: for another name.
@@ -71,7 +76,7 @@ def load(
         raise UnknownName("data source", source, SOURCES)
     if source == "hub" and name != "tedbench":
         raise UsageError(f"data set {name!r} has no hub source here; use source 'folder'")
-    dataset = _hub.load(data) if source == "hub" else _load_folder(name, data)
+    dataset = _hub.load(data, revision) if source == "hub" else _load_folder(name, data)
     return dataset if captions is None else _captions.add(dataset, captions)
 
 

@@ -119,6 +119,19 @@ def safe_join(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def normal(name: str) -> str:
+    """A relative file name without `./` and doubled slashes: one spelling for one file."""
+    return PurePosixPath(name).as_posix()
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name longer than file systems allow names none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _csv_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None

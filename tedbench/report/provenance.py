@@ -13,7 +13,8 @@ from tedbench.report.table import Material
 
 def caption_lines(material: Material) -> list[str]:
     """A sentence where source texts were added to the data set."""
-    used = sorted({run.dataset.captions for run in material.runs.values() if run.dataset.captions})
+    named = [run.dataset.captions for run in material.runs.values()] + [m.captions for m in material.metrics.values()]
+    used = sorted({name for name in named if name})
     return [f"Source texts are not part of the data set; they were added: {', '.join(used)}"] if used else []
 
 

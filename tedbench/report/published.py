@@ -117,7 +117,9 @@ def _candidates(
     if not info.name.startswith("tedbench"):
         return
     theirs = published[((published["dataset_id"] == info.name) | near) & (published["family"] != "")]
-    for ours in table[~table["convention"].isin(PART_OF_IMAGE)].to_dict("records"):
+    # A network of the user's own is not the published one, whatever its family.
+    named = table[~table["convention"].isin(PART_OF_IMAGE) & (table["custom"] != "yes")]
+    for ours in named.to_dict("records"):
         method = method_of(str(ours["method"]), str(ours["published_as"]), known)
         same = theirs[(theirs["method_id"] == method) & (theirs["family"] == ours["family"])]
         for index, row in zip(same.index, same.to_dict("records"), strict=True):
@@ -164,6 +166,10 @@ def _reasons(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo, co
     yield _SELECTION.get(theirs["selection"], best + (", chosen by hand" if "by hand" in theirs["note"] else ""))
     if re.search(r"backbones?\b[^;]*\bnot (stated|read)", f"{theirs['metric_definition']};{theirs['note']}"):
         yield "network of the published metric not stated"
+    if theirs["scale"] == "2.5" and "prefix" not in str(ours["convention"]):
+        yield "CLIPScore puts 'A photo depicts ' before the text; ours has no prefix"
+    if theirs["backbone"]:
+        yield f"published images are by {theirs['backbone']}; the model behind ours is not recorded"
     if not theirs["backbone"] or re.search(r"not stated|assumed", theirs["backbone"]):
         yield "model behind the published images unclear"
     if theirs["method_id"] == "imagic" and "Imagen" in theirs["backbone"]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 SETTING = ["run", "method", "strength"]
 COLUMNS = (
-    "run", "method", "strength", "metric", "spec", "family", "backbone", "size", "fit", "convention",
+    "run", "method", "strength", "metric", "spec", "family", "backbone", "size", "fit", "convention", "custom",
     "higher_is_better", "mean", "low", "high", "median", "n", "asked", "failed", "missing", "unscored", "images",
     "seeds", "mean_x100", "mean_clipscore", "published_as",
 )  # fmt: skip
@@ -136,9 +136,20 @@ def by_category(material: Material) -> pd.DataFrame:
 
 
 def failures(material: Material) -> pd.DataFrame:
-    """Cells without an image: run, method, uid, seed, strength, status, error."""
-    bad = material.cells[material.cells["status"] != "ok"]
-    return bad[["run", "method", "uid", "seed", "strength", "status", "error"]].reset_index(drop=True)
+    """Cells without an image, and images without a score: run, method, uid, seed, strength, status, error."""
+    columns = ["run", "method", "uid", "seed", "strength", "status", "error"]
+    bad = material.cells[material.cells["status"] != "ok"][columns]
+    import pandas as pd
+
+    there = material.cells[material.cells["status"] == "ok"][columns[:5]]
+    empty = material.scores[material.scores["value"].isna()].merge(there, on=columns[:5])
+    empty = empty.assign(status="unscored", error=[_why(material, *row) for row in empty[["metric", "uid"]].to_numpy()])
+    return pd.concat([bad, empty[columns]], ignore_index=True) if len(empty) else bad.reset_index(drop=True)
+
+
+def _why(material: Material, metric: str, uid: str) -> str:
+    facts = material.metrics[metric]
+    return f"{facts.spec}: {facts.unscored.get(uid, 'no value')}"
 
 
 def _numbers(group: pd.DataFrame, facts: MetricFacts) -> dict[str, Any]:
@@ -155,7 +166,7 @@ def _numbers(group: pd.DataFrame, facts: MetricFacts) -> dict[str, Any]:
 
 
 def _facts(facts: MetricFacts) -> dict[str, Any]:
-    named = {key: facts.facts.get(key, "") for key in ("family", "backbone", "size", "fit", "convention")}
+    named = {key: facts.facts.get(key, "") for key in ("family", "backbone", "size", "fit", "convention", "custom")}
     return {"metric": facts.identity, "spec": facts.spec, "higher_is_better": facts.higher_is_better, **named}
 
 
