@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tedbench import datasets, importing, report, scoring, store
 from tedbench.datasets import drawn
-from tedbench.datasets.download import RESULTS
+from tedbench.datasets.tedbench import RESULTS
 from tedbench.errors import DataError, StoreError
 from tedbench.types import Dataset
 

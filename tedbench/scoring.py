@@ -168,24 +168,48 @@ def _score_checked(
         return []
     started = time.perf_counter()
     before = len(tally.caught)
-    try:
-        values = [float(value) for value in metric.score(pairs, edits)]
-    except TedbenchError:
-        raise
-    except Exception as error:  # a stranger's metric can raise anything
-        raise MetricError(f"metric {spec!r} failed: {short(error)}; --debug shows where") from error
+    values = _values(spec, metric, pairs, edits, tally)
     notes = [str(w.message) for w in tally.caught[before:] if issubclass(w.category, MetricNote)]
     tally.notes.setdefault(spec, []).extend(notes)
     if len(values) != len(edits):
         raise MetricError(f"metric {spec!r} gave {len(values)} values for {len(edits)} images; it must give one each")
     low, high = metric.range
-    outside = [v for v in values if not (low - 1e-6 <= v <= high + 1e-6 or (math.isnan(v) and notes))]
-    if outside:  # also NaN, unless a note says why
+    lost = tally.unscored.setdefault(spec, {})
+    explained = [bool(notes) or pair.uid in lost for pair in pairs]
+    within = [
+        low - 1e-6 <= v <= high + 1e-6 or (math.isnan(v) and why) for v, why in zip(values, explained, strict=True)
+    ]
+    outside = [value for value, fine in zip(values, within, strict=True) if not fine]
+    if outside:  # also NaN, unless there is a reason on record
         raise MetricError(f"metric {spec!r} gave {outside[0]}, outside its range [{low}, {high}]; no score was written")
-    unscored = {pair.uid: "see notes" for pair, v in zip(pairs, values, strict=True) if math.isnan(v)}
-    tally.unscored.setdefault(spec, {}).update(unscored)
+    for pair, value in zip(pairs, values, strict=True):
+        if math.isnan(value):
+            lost.setdefault(pair.uid, "see the notes of the metric")
     tally.seconds[spec] = tally.seconds.get(spec, 0.0) + time.perf_counter() - started
     return values
+
+
+def _values(spec: str, metric: Metric, pairs: list[EditPair], edits: list[Image], tally: _Tally) -> list[float]:
+    """The metric's values; where it refuses some pairs of several, theirs are NaN and the reason is on record."""
+    try:
+        return [float(value) for value in metric.score(pairs, edits)]
+    except MetricError as error:
+        if len(pairs) == 1:
+            raise
+        one_by_one: list[float] = []
+        for pair, edit in zip(pairs, edits, strict=True):
+            try:
+                one_by_one += _values(spec, metric, [pair], [edit], tally)
+            except MetricError as refusal:
+                tally.unscored.setdefault(spec, {})[pair.uid] = short(refusal)
+                one_by_one.append(math.nan)
+        if all(map(math.isnan, one_by_one)):  # not a matter of single pairs
+            raise error
+        return one_by_one
+    except TedbenchError:
+        raise
+    except Exception as error:  # a stranger's metric can raise anything
+        raise MetricError(f"metric {spec!r} failed: {short(error)}; --debug shows where") from error
 
 
 @contextmanager

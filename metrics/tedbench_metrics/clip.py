@@ -82,6 +82,7 @@ class _Clip:
         return {
             "family": self.family, "backbone": source.name, "size": source.size, "fit": source.frame.split("-")[1],
             "convention": self.convention + self._suffix(), "device": models.pick_device(self.device),
+            "custom": "yes" if models.is_local(self.model) else "",
         }  # fmt: skip
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:

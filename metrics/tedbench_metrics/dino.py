@@ -62,6 +62,7 @@ class DinoImage:
         return {
             "family": "dino", "backbone": folder.name, "fit": _frame(processor(folder.path)), "convention": "cos",
             "device": models.pick_device(self.device),
+            "custom": "yes" if models.is_local(self.model) else "",
         }  # fmt: skip
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:
@@ -122,6 +123,7 @@ class StructureDistance:
         return {
             "family": "structure", "backbone": models.resolve(self.model, WEIGHTS).name, "size": self.size,
             "fit": self.fit, "convention": "keys-mse", "device": models.pick_device(self.device),
+            "custom": "yes" if models.is_local(self.model) else "",
         }  # fmt: skip
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:

@@ -67,7 +67,7 @@ class _Lpips:
         """Family, network, size, fit, region and device."""
         return {
             "family": "lpips", "backbone": self.net, "size": self.size, "fit": self.fit, "convention": self.region,
-            "device": models.pick_device(self.device),
+            "device": models.pick_device(self.device), "custom": "yes" if self.backbone else "",
         }  # fmt: skip
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:

@@ -38,7 +38,7 @@ class Folder:
     """Folder name or hub id, fit for an identity."""
     weights: tuple[Path, ...]
     hash8: str
-    """First 8 hex digits of the weights' sha256."""
+    """First 8 hex digits of a sha256 over weights and configuration files."""
 
     @property
     def name(self) -> str:
@@ -76,6 +76,11 @@ def resolve(model: str, weights: Sequence[str]) -> Folder:
 def is_folder(model: str) -> bool:
     """Whether `resolve`, rather than a list of known names, must say what this is."""
     return model.startswith((_HUB, _LOCAL)) or Path(model).expanduser().is_dir()
+
+
+def is_local(model: str) -> bool:
+    """Whether a model is a folder of the user's own, of which nobody can say which published network it is."""
+    return model.startswith(_LOCAL) or (not model.startswith(_HUB) and Path(model).expanduser().is_dir())
 
 
 def sha256(path: Path) -> str:
@@ -209,8 +214,9 @@ def _describe(path: Path, label: str, weights: Sequence[str]) -> Folder:
     found = next((hit for pattern in weights if (hit := tuple(sorted(path.glob(pattern))))), ())
     if not found:
         raise MetricError(f"no weights in model folder {label!r} ({' or '.join(weights)}); put them there")
-    digests = [sha256(file) for file in found]
-    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    # The configuration moves the number as the weights do: activation, mean and std, tokenizer.
+    digests = [sha256(file) for file in (*found, *sorted(path.glob("*.json")))]
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     return Folder(path, re.sub(r"[^\w.-]+", "-", label), found, digest[:8])
 
 

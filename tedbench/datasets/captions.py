@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tedbench import images
 from tedbench.datasets.manifest import is_blank, read_json, read_text
 from tedbench.errors import DataError
 from tedbench.types import Dataset
@@ -25,6 +26,8 @@ _FIELDS = ("name", "version", "dataset", "provenance")
 
 def add(dataset: Dataset, path: str | Path) -> Dataset:
     """The data set with source texts filled in from a captions file.
+
+    Its `info.captions` reads `NAME VERSION HASH`, with the first eight hex digits of the file's sha256.
 
     Raises:
         DataError: if the file lacks a field, is for another data set, or names an image that this one has not.
@@ -42,7 +45,8 @@ def add(dataset: Dataset, path: str | Path) -> Dataset:
         for pair in dataset.pairs
     )
     # The digest stays: with or without captions these are the same questions, and runs of both may share a table.
-    info = replace(dataset.info, captions=f"{facts['name']} {facts['version']}")
+    content = images.sha256(path.read_bytes())[:8]  # two files that bear one name and version stay apart
+    info = replace(dataset.info, captions=f"{facts['name']} {facts['version']} {content}")
     return Dataset(info, pairs)
 
 

@@ -18,11 +18,12 @@ from tqdm import tqdm
 
 from tedbench import images
 from tedbench.datasets import tedbench
+from tedbench.datasets.tedbench import RESULTS as RESULTS
+from tedbench.datasets.tedbench import result_name as result_name
 from tedbench.errors import DataError, NetworkError, UsageError, short
 
 GITHUB_RAW = "https://raw.githubusercontent.com/imagic-editing/imagic-editing.github.io"
 PINNED = "e711b1e515d4f1e297eecd031e55c4d0070cb41c"
-RESULTS = "imagic"
 _CHUNK = 1 << 16
 _TIMEOUT = 20.0
 
@@ -87,11 +88,6 @@ def items(results: bool = False) -> list[Item]:
         names = [result_name(*pair) for pair in known.pairs]
         listed += [Item(f"{RESULTS}/{name}", known.results.get(name)) for name in names]
     return listed
-
-
-def result_name(img_name: str, target_text: str) -> str:
-    """What the authors call a result: `{img_name}-{text without its final full stop, spaces as _}.png`."""
-    return f"{img_name}-{target_text.removesuffix('.').replace(' ', '_')}.png"
 
 
 def _get(url: str, target: Path, sha256: str | None) -> None:

@@ -7,6 +7,9 @@ clusters are too.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from tedbench import images
@@ -19,6 +22,8 @@ LIST = "tedbench++.csv"
 LIST_SHA256 = "f7dbd67f402a3eaf369c8c9356d981679485168e51f5a9528d7572d8c3534737"
 """Of the list as first uploaded by its authors."""
 PAIRS = 127
+PAIRS_SHA256 = "3c29a476e9037a5314a4a4935843bb5c0a21a90275c59f60bfbaa08723c94475"
+"""Of its (img_name, target_text), see `pairs_sha256`."""
 
 
 def load(data: str | Path | None = None) -> Dataset:
@@ -29,23 +34,22 @@ def load(data: str | Path | None = None) -> Dataset:
             looked for in `originals/` beside the csv, in TEdBench's own folder, then in `../tedbench/originals`.
 
     Raises:
-        DataError: if the list or an original is missing, altered or names an unknown image.
+        DataError: if the list or an original is missing or altered, or the list asks other questions than the
+            recorded one (its order, line ends and other columns do not matter).
     """
     path = find_list(data)
-    known = tedbench.release().originals
-    keys = [(row["img_name"], row["target_text"]) for row in read_rows(path, ("img_name", "target_text"))]
-    unknown = sorted({name for name, _ in keys} - set(known))
-    if unknown:
-        raise DataError(f"{path.name}: no TEdBench image is named {', '.join(unknown)}; correct img_name")
-    twice = sorted({f"{name} {text!r}" for name, text in keys if keys.count((name, text)) > 1})
-    if twice:
-        raise DataError(f"{path.name}: asked twice: {'; '.join(twice)}; delete the second row")
+    keys = _read(path)
     found = images.sha256(path.read_bytes())
     revision = "first upload" if found == LIST_SHA256 else f"not on record, sha256 {found[:12]}"
     originals = find_originals(path.parent)
     tedbench.check_originals(originals, dict.fromkeys(name for name, _ in keys))
     location = str(path.parent if data is None or Path(data).expanduser().is_dir() else path)
     return tedbench.build(originals, DatasetInfo("tedbench++", "folder", revision, "", location), keys)
+
+
+def pairs_sha256(keys: Iterable[tuple[str, str]]) -> str:
+    """Hex sha256 of the sorted (img_name, target_text) as compact ASCII JSON."""
+    return hashlib.sha256(json.dumps(sorted(keys), separators=(",", ":")).encode()).hexdigest()
 
 
 def find_list(data: str | Path | None = None) -> Path:
@@ -84,14 +88,34 @@ def find_originals(folder: Path) -> Path:
 
 
 def verify(data: str | Path | None = None) -> list[str]:
-    """One line for every missing, extra or altered file; none if all is as first uploaded."""
+    """One line for every missing, extra or altered file; none if all is as first uploaded (line ends do not matter)."""
     path = find_list(data)
-    content = path.read_bytes()
     lines: list[str] = []
-    if images.sha256(content) != LIST_SHA256:
-        same = images.sha256(content.replace(b"\r\n", b"\n")) == LIST_SHA256
-        lines.append(f"{path.name}: " + ("other line ends (harmless)" if same else "altered, or another upload"))
+    try:
+        _read(path)
+        if images.sha256(path.read_bytes().replace(b"\r\n", b"\n")) != LIST_SHA256:
+            lines.append(f"{path.name}: the same {PAIRS} pairs, but other columns are altered, or another upload")
+    except DataError as error:
+        lines.append(str(error))
     try:
         return lines + tedbench.verify_originals(find_originals(path.parent))
     except DataError as error:
         return [*lines, str(error)]
+
+
+def _read(path: Path) -> list[tuple[str, str]]:
+    """(img_name, target_text) of each row, all of the recorded list and no other."""
+    keys = [(row["img_name"], row["target_text"]) for row in read_rows(path, ("img_name", "target_text"))]
+    own = "to use your own list use --dataset folder"
+    unknown = sorted({name for name, _ in keys} - set(tedbench.release().originals))
+    if unknown:
+        raise DataError(f"{path.name}: no TEdBench image is named {', '.join(unknown)}; correct img_name; {own}")
+    twice = sorted({f"{name} {text!r}" for name, text in keys if keys.count((name, text)) > 1})
+    if twice:
+        raise DataError(f"{path.name}: asked twice: {'; '.join(twice)}; delete the second row")
+    if pairs_sha256(keys) != PAIRS_SHA256:
+        raise DataError(
+            f"{path.name}: {len(keys)} rows that are not the recorded list of {PAIRS} (img_name, target_text); "
+            f"get the whole list from its authors; {own}"
+        )
+    return keys

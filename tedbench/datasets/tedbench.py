@@ -22,6 +22,8 @@ from tedbench.types import Dataset, DatasetInfo, EditPair, ImageFile
 
 LIST = "input_list.json"
 ORIGINALS = "originals"
+RESULTS = "imagic"
+"""Where the authors' own results lie, if they were fetched."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ def release() -> Release:
     raw["pairs"] = tuple((name, text) for name, text in raw["pairs"])
     raw["originals"] = {name: Original(**facts) for name, facts in raw["originals"].items()}
     return Release(**raw)
+
+
+def result_name(img_name: str, target_text: str) -> str:
+    """What the authors call a result: `{img_name}-{text without its final full stop, spaces as _}.png`."""
+    return f"{img_name}-{target_text.removesuffix('.').replace(' ', '_')}.png"
 
 
 def default_folder(name: str = "tedbench") -> Path:
@@ -147,31 +154,50 @@ def check_originals(folder: Path, names: Iterable[str] | None = None) -> None:
 
 
 def verify(folder: Path) -> list[str]:
-    """One line for every missing, extra or altered file; none if all is as released."""
-    listing = folder / LIST
-    lines = [fault] if (fault := _list_fault(listing)) else []
-    if not lines and images.sha256(listing.read_bytes()) != release().list_sha256:
-        lines = [f"{LIST}: same content as released, but other line ends or spacing (harmless)"]
-    return lines + verify_originals(folder / ORIGINALS)
+    """One line for every missing, extra or altered file; none if all is as released.
+
+    Line ends and spacing of the list do not matter. The authors' results in `imagic/` are optional: those that are
+    there are compared where a digest is on record, and named as extra if the release has no such result.
+    """
+    lines = [fault] if (fault := _list_fault(folder / LIST)) else []
+    lines += verify_originals(folder / ORIGINALS) + _verify_results(folder / RESULTS)
+    return lines + _extra(folder, {LIST, ORIGINALS, RESULTS})
 
 
 def verify_originals(folder: Path) -> list[str]:
     """One line for every missing, extra or altered original."""
     lines = [f"{ORIGINALS}/{fault}" for name in release().originals if (fault := _original_fault(folder, name))]
-    extra = sorted({path.name for path in folder.iterdir()} - set(release().originals)) if folder.is_dir() else []
-    return lines + [f"{ORIGINALS}/{name}: extra, not part of the release" for name in extra]
+    return lines + _extra(folder, release().originals, f"{ORIGINALS}/")
+
+
+def _verify_results(folder: Path) -> list[str]:
+    known = release().results
+    lines = [
+        f"{RESULTS}/{fault}"
+        for name in known
+        if (folder / name).exists() and (fault := _file_fault(folder / name, known[name]))
+    ]
+    return lines + _extra(folder, {result_name(*pair) for pair in release().pairs}, f"{RESULTS}/")
+
+
+def _extra(folder: Path, known: Iterable[str], prefix: str = "") -> list[str]:
+    found = sorted({path.name for path in folder.iterdir()} - set(known)) if folder.is_dir() else []
+    why = {True: "unfinished download; 'tedbench data fetch' resumes it", False: "extra, not part of the release"}
+    return [f"{prefix}{name}: {why[name.endswith('.part')]}" for name in found]
 
 
 def _original_fault(folder: Path, name: str) -> str:
-    path = folder / name
+    return _file_fault(folder / name, release().originals[name].sha256)
+
+
+def _file_fault(path: Path, known: str) -> str:
     if not path.is_file():
-        return f"{name}: missing"
+        return f"{path.name}: missing"
     try:
         found = images.file_from_path(path).sha256
     except ImageError as error:
         return str(error)
-    known = release().originals[name].sha256
-    return "" if found == known else f"{name}: altered (sha256 {found[:12]}…, released {known[:12]}…)"
+    return "" if found == known else f"{path.name}: altered (sha256 {found[:12]}…, released {known[:12]}…)"
 
 
 def _list_fault(path: Path) -> str:

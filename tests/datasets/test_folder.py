@@ -60,11 +60,12 @@ def test_formats_of_the_manifest_agree(home: Path) -> None:
     ("rows", "says"),
     [
         ([row(), row(text="NaN")], "row 2.*blank"),
-        ([row(), row()], "rows 1 and 2 have the same question"),
-        ([row(), row("copy.png")], "rows 1 and 2 have the same question"),
+        ([row(), row()], r"^manifest\.csv, rows 1 and 2 have the same question"),
+        ([row(), row("copy.png")], r"^manifest\.csv, rows 1 and 2 have the same question"),
         ([row(uid="u"), row("b.png", uid="U")], "same uid"),
-        ([row(uid="a/b")], "cannot name a file"),
-        ([row("gone.png")], r"row 1: gone\.png: no such file"),
+        ([row(uid="a/b")], r"^manifest\.csv, row 1: uid .* cannot name a file"),
+        ([row("gone.png")], r"^manifest\.csv, row 1: gone\.png: no such file"),
+        ([row(f"{'a' * 300}.png")], "row 1: a+.png: no such file"),
         ([row("../a.png")], r"row 1:.*'\.\.'"),
         ([row("/etc/hostname")], "absolute"),
         ([row("out/x.png")], "symbolic link"),
@@ -117,6 +118,48 @@ def test_imagefolder_with_mask_and_without_texts(home: Path) -> None:
     write(home, [{"file_name": "a.png", "target_text": ""}], "metadata.csv")
     with pytest.raises(DataError, match=r"row 1.*target_text"):
         datasets.load("folder", home)
+
+
+METADATA = [
+    {"file_name": "a.png", "target_text": "None", "uid": "001", "category": "1", "source_text": "NA"},
+    {"file_name": "b.png", "target_text": "007", "uid": "002", "category": "", "source_text": "1.50"},
+]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_imagefolder_keeps_texts_as_written(home: Path, suffix: str) -> None:
+    if suffix == "csv":
+        write(home, METADATA, "metadata.csv")
+    else:
+        (home / "metadata.jsonl").write_text("\n".join(map(json.dumps, METADATA)))
+    found = datasets.load("folder", home).pairs
+    assert [(p.target_text, p.uid, p.category, p.source_text) for p in found] == [
+        ("None", "001", "1", "NA"),
+        ("007", "002", None, "1.50"),
+    ]
+
+
+def test_imagefolder_names_table_and_row(home: Path) -> None:
+    for change, says in [
+        ({"target_text": " "}, r"^metadata\.csv, row 2 .*target_text is blank"),
+        ({"uid": "001"}, r"^metadata\.csv, rows 1 and 2 have the same uid"),
+        ({"file_name": "../b.png"}, r"^metadata\.csv, row 2: .*'\.\.'"),
+        ({"file_name": "gone.png"}, r"gone\.png|imagefolder"),
+    ]:
+        write(home, [METADATA[0], METADATA[1] | change], "metadata.csv")
+        with pytest.raises(DataError, match=says):
+            datasets.load("folder", home)
+
+
+@pytest.mark.parametrize("table", ["manifest.csv", "metadata.csv"])
+def test_a_symbolic_link_to_the_folder_is_the_folder(home: Path, table: str) -> None:
+    inside = home / "real"
+    inside.mkdir()
+    (home / "a.png").rename(inside / "a.png")
+    write(inside, [{"file_name": "a.png", "target_text": "A dog."}], table)
+    (home / "link").symlink_to(inside)
+    (linked,), (plain,) = (datasets.load("folder", home / name).pairs for name in ("link", "real"))
+    assert (linked.uid, linked.image.name, linked.image.sha256) == (plain.uid, "a.png", plain.image.sha256)
 
 
 def test_drawn_data_is_whole_and_repeats(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tedbench.datasets.manifest import read_rows, safe_join
+from tedbench.datasets.manifest import is_blank, is_file, normal, read_rows, safe_join
 from tedbench.datasets.pairs import is_file_name, make_uids
 from tedbench.errors import DataError
 
@@ -97,6 +97,18 @@ def test_safe_join_allows(tmp_path: Path, name: str) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "ok").symlink_to("real")
     assert safe_join(tmp_path, name) == tmp_path / name
+
+
+def test_names_too_long_and_spelt_otherwise(tmp_path: Path) -> None:
+    assert not is_file(safe_join(tmp_path, "a" * 5000)) and not is_file(tmp_path)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.png").write_bytes(b"")
+    assert is_file(safe_join(tmp_path, "b/c.png"))
+    assert [normal(name) for name in ("./b//c.png", "b/./c.png", "b/c.png")] == ["b/c.png"] * 3
+
+
+def test_the_word_none_is_a_text() -> None:
+    assert not is_blank("None") and is_blank(" NaN ") and is_blank("")
 
 
 @given(st.lists(st.tuples(st.text(max_size=90), st.text(max_size=90)), unique=True, max_size=8))

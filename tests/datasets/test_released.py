@@ -11,7 +11,7 @@ import pytest
 
 from tedbench import datasets, images
 from tedbench.datasets import hub
-from tedbench.datasets.tedbench import release
+from tedbench.datasets.tedbench import release, result_name
 from tedbench.errors import DataError, NetworkError, UnknownName, UsageError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -83,12 +83,11 @@ def test_tedbench_folder_is_found_by_environment_or_cache(monkeypatch: pytest.Mo
 
 
 @needs_data
-def test_line_ends_do_not_matter_but_are_reported(copy: Path) -> None:
+def test_line_ends_do_not_matter(copy: Path) -> None:
     listing = copy / "input_list.json"
     listing.write_bytes(listing.read_bytes().replace(b"\r\n", b"\n"))
     assert datasets.load("tedbench", copy).pairs == datasets.load("tedbench", REAL).pairs
-    (line,) = datasets.verify("tedbench", copy)
-    assert "line ends" in line
+    assert datasets.verify("tedbench", copy) == []
 
 
 @needs_data
@@ -141,7 +140,51 @@ def test_plusplus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     alone.write_text(alone.read_text(encoding="utf-8").replace("cat.jpeg", "kat.jpeg"), encoding="utf-8")
     with pytest.raises(DataError, match=r"kat\.jpeg"):
         datasets.load("tedbench++", alone)
-    assert "altered" in datasets.verify("tedbench++", alone)[0]
+    assert "kat.jpeg" in datasets.verify("tedbench++", alone)[0]
+
+
+@needs_data
+def test_plusplus_is_whole_or_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TEDBENCH_DATA", str(REAL))
+    whole = (PLUS / "tedbench++.csv").read_text(encoding="utf-8").splitlines()
+    path = tmp_path / "list.csv"
+    for lines, count in [(whole[:4], 3), (whole[:-1], 126), ([*whole[:-1], whole[-1].replace(",", ",Not ", 1)], 127)]:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with pytest.raises(DataError, match=rf"list\.csv: {count} rows .* 127 .*--dataset folder") as error:
+            datasets.load("tedbench++", path)
+        assert "\n" not in str(error.value) and datasets.verify("tedbench++", path) == [str(error.value)]
+    path.write_text("\r\n".join(whole) + "\r\n", encoding="utf-8", newline="")
+    assert datasets.load("tedbench++", path).pairs == datasets.load("tedbench++", PLUS).pairs
+    with (PLUS / "tedbench++.csv").open(encoding="utf-8", newline="") as source, path.open("w", newline="") as file:
+        table = csv.DictWriter(file, ["target_text", "img_name"], extrasaction="ignore")
+        table.writeheader()
+        table.writerows(csv.DictReader(source))
+    assert datasets.load("tedbench++", path).pairs == datasets.load("tedbench++", PLUS).pairs
+    (line,) = datasets.verify("tedbench++", path)
+    assert "same 127 pairs" in line
+
+
+@needs_data
+def test_results_are_optional_but_compared(copy: Path) -> None:
+    known = release()
+    results = copy / "imagic"
+    results.mkdir()
+    good, bad = list(known.results)[:2]
+    shutil.copyfile(REAL / "imagic" / good, results / good)
+    other = next(name for pair in known.pairs if (name := result_name(*pair)) not in known.results)
+    (results / other).write_bytes(b"no digest on record")
+    assert datasets.verify("tedbench", copy) == []
+    (results / bad).write_bytes(b"another picture")
+    (results / "mine.png").write_bytes(b"")
+    (results / f"{good}.part").write_bytes(b"")
+    (copy / "input_list.json.part").write_bytes(b"")
+    (copy / "notes.txt").write_bytes(b"")
+    assert [line.split(" (")[0].split(";")[0].split(",")[0] for line in datasets.verify("tedbench", copy)] == [
+        f"imagic/{bad}: altered",
+        *sorted([f"imagic/{good}.part: unfinished download", "imagic/mine.png: extra"]),
+        "input_list.json.part: unfinished download",
+        "notes.txt: extra",
+    ]
 
 
 def test_unknown_names(tmp_path: Path) -> None:
@@ -166,7 +209,7 @@ def test_captions_fill_source_texts(tmp_path: Path) -> None:
     plain, data = datasets.load("tedbench", REAL), datasets.load("tedbench", REAL, captions=path)
     for before, after in zip(plain.pairs, data.pairs, strict=True):
         assert after == replace(before, source_text="A cat on a chair." if after.image.name == "cat.jpeg" else None)
-    assert data.info.captions == "ours 2"
+    assert data.info.captions == f"ours 2 {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
     assert data.info.sha256 == plain.info.sha256
 
 
