@@ -176,7 +176,7 @@ def score(
     ],
     data: DataOption = None,
     captions: CaptionsOption = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     again: Annotated[bool, typer.Option("--again", help="Score also what has been scored.")] = False,
 ) -> None:
     """Score the images of a run. `tedbench list` shows the metrics."""

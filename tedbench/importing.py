@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from tedbench import images, store
+from tedbench import environment, images, store
 from tedbench.datasets.manifest import is_file, normal, read_rows, safe_join
 from tedbench.errors import DataError, ImageError, UsageError, short
 from tedbench.types import Cell, Dataset, EditPair, Run
@@ -203,14 +203,14 @@ def _run(source: Source, dataset: Dataset, out: Path, command: Sequence[str]) ->
         origin = {**origin, "published_as": source.published_as}
     return Run(
         name=out.name,
-        created=store.now(),
+        created=environment.now(),
         kind="import",
         dataset=replace(dataset.info, location=_relative(dataset.info.location, out)),
         methods={source.method: origin},
         command=tuple(command),
-        versions=store.versions(),
-        hardware=store.hardware(),
-        git_commit=store.git_commit(),
+        versions=environment.versions(),
+        hardware=environment.hardware(),
+        git_commit=environment.git_commit(),
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from PIL.Image import Image
 from tqdm import tqdm
 
-from tedbench import images, registry, store
+from tedbench import environment, images, registry, store
 from tedbench.errors import ImageError, MetricError, MetricNote, StoreError, TedbenchError, UsageError, short
 from tedbench.store import RunFolder
 from tedbench.types import Cell, Dataset, EditPair, Metric, MetricFacts
@@ -298,7 +298,7 @@ def _facts(job: _Job, tally: _Tally, captions: str) -> MetricFacts:
         notes=tuple(dict.fromkeys(tally.notes.get(spec, []))),
         unscored={**tally.broken, **tally.unscored.get(spec, {})},
         captions=captions if "source_text" in metric.needs else "",
-        versions=store.versions(),
+        versions=environment.versions(),
         seconds=round(tally.seconds.get(spec, 0.0), 3),
     )
 

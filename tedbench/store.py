@@ -18,16 +18,12 @@ import dataclasses
 import fcntl
 import json
 import os
-import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +37,6 @@ if TYPE_CHECKING:
 SCORE_COLUMNS = ("uid", "image_id", "category", "method", "seed", "strength", "metric", "value")
 FILES = ("run.json", "pairs.jsonl", "cells.jsonl", "images", "scores.parquet", "metrics.json")
 _KEY = ["uid", "method", "seed", "strength", "metric"]
-_LIBRARIES = ("tedbench-editing", "torch", "torchvision", "lpips", "open-clip-torch", "transformers", "diffusers",
-              "pillow", "numpy", "scikit-image", "pandas", "scipy")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -251,45 +245,6 @@ def _merge_scores(run: RunFolder, new: pd.DataFrame, facts: Mapping[str, MetricF
     write_atomic(run.path / "scores.parquet", buffer.getvalue())
 
 
-def versions() -> dict[str, str]:
-    """Python and the libraries that can move a number."""
-    found = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def hardware() -> dict[str, str | int]:
-    """Machine type, processor and cores; no host name."""
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count() or 0,
-        "omp_num_threads": os.environ.get("OMP_NUM_THREADS", ""),
-    }
-
-
-def git_commit() -> str:
-    """Commit of the checkout this code runs from, `-dirty` if files differ from it; empty outside a checkout."""
-    here = Path(__file__).parent
-    if not (here.parent / ".git").exists() or shutil.which("git") is None:
-        return ""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-        cwd=here, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return described.stdout.strip()
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _score_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
@@ -335,11 +290,3 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read ({short(error)})") from error
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

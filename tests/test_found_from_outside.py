@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tedbench import datasets, demo, importing, registry, scoring, store
+from tedbench import datasets, demo, environment, importing, registry, scoring, store
 from tedbench.errors import DataError, StoreError
 
 
@@ -152,7 +152,7 @@ def test_a_text_too_long_for_a_file_name_is_a_missing_row(drawn, tmp_path):  # t
 
 def test_git_need_not_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert store.git_commit() == ""
+    assert environment.git_commit() == ""
 
 
 @pytest.mark.parametrize("content", ['{"x": {}}', "[]", '{"x": 1}'])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tedbench import store
+from tedbench import environment, store
 from tedbench.errors import ImageError, StoreError
 from tedbench.types import Cell, DatasetInfo, EditPair, ImageFile, MetricFacts, Run
 
@@ -147,6 +147,6 @@ def test_provenance_names_no_host_and_is_json(run: store.RunFolder) -> None:
 
     raw = (run.path / "run.json").read_text()
     assert json.loads(raw)["format"] == 1
-    assert platform.node() not in store.hardware().values()
-    assert store.versions()["torch"] not in ("", "not installed")
-    assert pd.Timestamp(store.now()).tz is not None
+    assert platform.node() not in environment.hardware().values()
+    assert environment.versions()["torch"] not in ("", "not installed")
+    assert pd.Timestamp(environment.now()).tz is not None

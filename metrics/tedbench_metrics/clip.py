@@ -63,6 +63,7 @@ class _Clip:
 
     def __post_init__(self) -> None:
         models.check_batch(self.batch)
+        models.check_device(self.device)
 
     @property
     def identity(self) -> str:
@@ -94,7 +95,7 @@ class _Clip:
             ImageError: if an image is no RGB Pillow image.
 
         Warns:
-            MetricNote: if texts are longer than the model reads.
+            MetricNote: for each text longer than the model reads.
         """
         models.check(pairs, images)
         if not pairs:
@@ -291,13 +292,11 @@ def _note_cut(tokenizer: Any, texts: Sequence[str], name: str) -> None:
     short_, long = tokenizer(list(texts)), tokenizer(list(texts), context_length=4 * limit)
     padding = getattr(getattr(tokenizer, "tokenizer", None), "pad_token_id", None) or 0
     cut = (long[:, :limit] != short_).any(1) | (long[:, limit:] != padding).any(1)
-    if cut.any():
-        first = texts[int(cut.int().argmax())]
+    # One note a text, not one a call: who scores in chunks can then tell which were said already.
+    for text in dict.fromkeys(text for text, is_cut in zip(texts, cut.tolist(), strict=True) if is_cut):
+        shown = text if len(text) <= 60 else f"{text[:59]}…"
         warnings.warn(
-            f"{int(cut.sum())} of {len(texts)} texts exceed the {limit} tokens of {Path(name).name} and were cut: "
-            f"'{first[:40]}…'",
-            MetricNote,
-            stacklevel=2,
+            f"text {shown!r} exceeds the {limit} tokens of {Path(name).name} and was cut", MetricNote, stacklevel=2
         )
 
 

@@ -43,6 +43,7 @@ class DinoImage:
 
     def __post_init__(self) -> None:
         models.check_batch(self.batch)
+        models.check_device(self.device)
 
     @property
     def identity(self) -> str:
@@ -57,7 +58,7 @@ class DinoImage:
 
     @property
     def facts(self) -> Mapping[str, str | float]:
-        """Family, backbone, fit, convention and device."""
+        """Family, backbone, fit, convention and device; `custom` for a folder of one's own."""
         folder = models.resolve(self.model, WEIGHTS)
         return {
             "family": "dino", "backbone": folder.name, "fit": _frame(processor(folder.path)), "convention": "cos",
@@ -105,6 +106,7 @@ class StructureDistance:
     def __post_init__(self) -> None:
         images.check_fit(self.size, self.fit)
         models.check_batch(self.batch)
+        models.check_device(self.device)
 
     @property
     def identity(self) -> str:
@@ -119,7 +121,7 @@ class StructureDistance:
 
     @property
     def facts(self) -> Mapping[str, str | float]:
-        """Family, backbone, size, fit, convention and device."""
+        """Family, backbone, size, fit, convention and device; `custom` for a folder of one's own."""
         return {
             "family": "structure", "backbone": models.resolve(self.model, WEIGHTS).name, "size": self.size,
             "fit": self.fit, "convention": "keys-mse", "device": models.pick_device(self.device),
@@ -208,13 +210,18 @@ def load(folder: models.Folder, device: str) -> Any:
     return network.eval().requires_grad_(False).float().to(device)
 
 
-@functools.cache
 def processor(path: Path) -> Any:
-    """The model's own preprocessing.
+    """The model's own preprocessing, read anew when its file changes.
 
     Raises:
         MetricError: if the folder has none.
     """
+    return _processor(path, tuple(models.sha256(file) for file in sorted(path.glob("*processor_config.json"))))
+
+
+@functools.cache
+def _processor(path: Path, digests: tuple[str, ...]) -> Any:
+    del digests
     from transformers import AutoImageProcessor
 
     try:
@@ -255,7 +262,7 @@ def _check_patches(network: Any, size: int) -> None:
     patch = getattr(network.config, "patch_size", 1)
     if size % patch:
         raise UsageError(
-            f"size {size} is no multiple of the model's {patch}-pixel patches; try {size // patch * patch}"
+            f"size {size} is no multiple of the model's {patch}-pixel patches; try {max(size // patch, 1) * patch}"
         )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tedbench import images
-from tedbench.errors import MetricError, NetworkError, short
+from tedbench.errors import MetricError, NetworkError, UsageError, short
 from tedbench.types import EditPair
 from tedbench_metrics import models, regions
 
@@ -37,6 +37,8 @@ class _Lpips:
     higher_is_better: ClassVar[bool] = False
     range: ClassVar[tuple[float, float]] = (0.0, math.inf)
     net: ClassVar[str]
+    smallest: ClassVar[int]
+    """Size under which nothing is left of a picture before the last layer."""
 
     size: int = 256
     fit: images.Fit = "crop"
@@ -50,11 +52,14 @@ class _Lpips:
         images.check_fit(self.size, self.fit)
         regions.check_region(self.region)
         models.check_batch(self.batch)
+        models.check_device(self.device)
+        if self.size < self.smallest:
+            raise UsageError(f"size {self.size} is too small for lpips-{self.net}; give at least {self.smallest}")
 
     @property
     def identity(self) -> str:
         """`lpips-alex-0.1/256-crop-pillow-bicubic[/outside-mask][/backbone-HASH8]`."""
-        own = f"/backbone-{models.sha256(Path(self.backbone))[:8]}" if self.backbone else ""
+        own = f"/backbone-{self._hash8}" if self.backbone else ""
         return f"lpips-{self.net}-0.1/{images.frame(self.size, self.fit)}{regions.suffix(self.region)}{own}"
 
     @property
@@ -64,19 +69,24 @@ class _Lpips:
 
     @property
     def facts(self) -> Mapping[str, str | float]:
-        """Family, network, size, fit, region and device."""
+        """Family, network, size, fit, region and device; `custom` with a backbone of one's own."""
+        backbone = f"{self.net}-custom-{self._hash8}" if self.backbone else self.net
         return {
-            "family": "lpips", "backbone": self.net, "size": self.size, "fit": self.fit, "convention": self.region,
+            "family": "lpips", "backbone": backbone, "size": self.size, "fit": self.fit, "convention": self.region,
             "device": models.pick_device(self.device), "custom": "yes" if self.backbone else "",
         }  # fmt: skip
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:
-        """Distance of each edit to its source; 0 where they are equal.
+        """Distance of each edit to its source; 0 where they are equal, NaN where a mask leaves no outside.
 
         Raises:
-            MetricError: if the weights are not there or not right, or a mask is missing or covers everything.
+            MetricError: if the weights are not there or not right, or a mask is missing.
             NetworkError: if weights have to be fetched and cannot be.
             ImageError: if an image is no RGB Pillow image.
+            UsageError: if the device is not here.
+
+        Warns:
+            MetricNote: for each pair whose mask leaves no outside.
         """
         groups = models.by_image(pairs, images, self.region == "outside")
         device = models.pick_device(self.device)
@@ -85,9 +95,17 @@ class _Lpips:
         scores = [0.0] * len(pairs)
         with models.inference(device):
             for pair, where in groups:
+                if self.region == "outside" and not regions.outside(pair, self.size, self.fit).any():
+                    regions.note_covered([pairs[i] for i in where], self.size)
+                    scores = [math.nan if i in where else score for i, score in enumerate(scores)]
+                    continue
                 for i, value in zip(where, self._group(network, pair, [images[i] for i in where], device), strict=True):
                     scores[i] = value
         return scores
+
+    @property
+    def _hash8(self) -> str:
+        return models.sha256(Path(self.backbone))[:8]
 
     def _group(self, network: Any, pair: EditPair, edits: Sequence[Image], device: str) -> list[float]:
         # The source rides in the first batch; its features then serve every further one.
@@ -120,6 +138,7 @@ class LpipsAlex(_Lpips):
     """LPIPS with AlexNet, the authors' choice as a metric; its weights ship with the suite."""
 
     net: ClassVar[str] = "alex"
+    smallest: ClassVar[int] = 31
 
 
 @dataclass(frozen=True)
@@ -127,6 +146,7 @@ class LpipsVgg(_Lpips):
     """LPIPS with VGG-16; its weights come from torchvision (528 MB)."""
 
     net: ClassVar[str] = "vgg"
+    smallest: ClassVar[int] = 16
 
 
 @dataclass(frozen=True)
@@ -134,6 +154,7 @@ class LpipsSqueeze(_Lpips):
     """LPIPS with SqueezeNet 1.1; its weights come from torchvision (5 MB)."""
 
     net: ClassVar[str] = "squeeze"
+    smallest: ClassVar[int] = 17
 
 
 def unit_features(network: Any, x: Tensor) -> list[Tensor]:

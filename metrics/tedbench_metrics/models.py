@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import re
+import sys
 import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
+_CONFIGURATION = ("*.json", "merges.txt", "vocab.txt", "*.model")
+"""Preprocessing, architecture and tokenizer, as folders on the hub name them."""
 _HUB, _LOCAL = "hf-hub:", "local-dir:"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,36 @@ def sha256(path: Path) -> str:
         raise MetricError(f"weights {path}: cannot be read ({error.strerror or error}); check the path") from error
 
 
+def check_device(device: str) -> None:
+    """Refuse what is no device's name; loads nothing, and so cannot say whether the device is there.
+
+    Raises:
+        UsageError: for such a name.
+    """
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise UsageError(f"no device {device!r}; known: auto, cpu, cuda, cuda:N, mps")
+
+
 def pick_device(device: str) -> str:
-    """`auto` is the GPU where there is one; anything else is itself."""
+    """`auto` is the GPU where there is one; anything else is itself.
+
+    Raises:
+        UsageError: for no device's name, or a device that is not here.
+    """
     import torch
 
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(device)
+    kind, _, index = device.partition(":")
+    if kind == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device 'mps' is not available here; use auto or cpu")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"device {device!r} is not available: no CUDA GPU here; use auto or cpu")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise UsageError(f"device {device!r} is not available: the last GPU here is cuda:{last}; use that or cuda")
+    return device
 
 
 @contextmanager
@@ -126,7 +153,7 @@ def inference(device: str) -> Iterator[None]:
 
 @contextmanager
 def construction() -> Iterator[None]:
-    """Build a network without its side effects: a moved global generator, warnings and log lines nobody can act on.
+    """Build a network without its side effects: a moved global generator, warnings, log lines and progress bars.
 
     What goes wrong is raised; the log line that open_clip and the hub write besides would be said twice.
     """
@@ -137,9 +164,37 @@ def construction() -> Iterator[None]:
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
         try:
-            yield
+            with quiet_bars():
+                yield
         finally:
             logging.disable(level)
+
+
+@contextmanager
+def quiet_bars() -> Iterator[None]:
+    """No bar of transformers for loading weights; none of the hub for fetching them where stderr is no terminal."""
+    from huggingface_hub import utils as hub
+
+    fetching = not hub.are_progress_bars_disabled()
+    log = sys.modules.get("transformers.utils.logging")
+    loading = log if log is not None and log.is_progress_bar_enabled() else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the hub warns where its environment variable has the last word
+        if loading:
+            loading.disable_progress_bar()  # the hub's too
+        _bars(fetching and sys.stderr.isatty())
+        try:
+            yield
+        finally:
+            if loading:
+                loading.enable_progress_bar()
+            _bars(fetching)
+
+
+def _bars(shown: bool) -> None:
+    from huggingface_hub import utils as hub
+
+    (hub.enable_progress_bars if shown else hub.disable_progress_bars)()
 
 
 def by_image(
@@ -215,16 +270,21 @@ def _describe(path: Path, label: str, weights: Sequence[str]) -> Folder:
     if not found:
         raise MetricError(f"no weights in model folder {label!r} ({' or '.join(weights)}); put them there")
     # The configuration moves the number as the weights do: activation, mean and std, tokenizer.
-    digests = [sha256(file) for file in (*found, *sorted(path.glob("*.json")))]
+    digests = [sha256(file) for file in (*found, *_configuration(path))]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     return Folder(path, re.sub(r"[^\w.-]+", "-", label), found, digest[:8])
+
+
+def _configuration(path: Path) -> list[Path]:
+    return sorted({file for pattern in _CONFIGURATION for file in path.glob(pattern)})
 
 
 def _snapshot(name: str, revision: str | None, pattern: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.txt", "*.model", pattern]))
+        with quiet_bars():
+            return Path(snapshot_download(name, revision=revision, allow_patterns=[*_CONFIGURATION, pattern]))
     except Exception as error:  # the hub raises a zoo of types; none of them says what to do
         raise NetworkError(
             f"model {name!r} is not in the hub's cache and cannot be fetched ({short(error, 90)}); "

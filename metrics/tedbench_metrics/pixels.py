@@ -72,16 +72,23 @@ class _Pixels:
         return {"family": self.family, "size": self.size, "fit": self.fit, "convention": self.region, "device": "cpu"}
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:
-        """One value per edit.
+        """One value per edit; NaN where only the outside is scored and the mask leaves none.
 
         Raises:
-            MetricError: if only the outside is scored and a pair has no mask, or one that covers everything.
+            MetricError: if only the outside is scored and a pair has no mask.
             ImageError: if an image is no RGB Pillow image.
+
+        Warns:
+            MetricNote: for each pair whose mask leaves no outside.
         """
         scores = [0.0] * len(pairs)
         for pair, where in models.by_image(pairs, images, self.region == "outside"):
             source = self._source(pair)
             outside = regions.outside(pair, self.size, self.fit) if self.region == "outside" else None
+            if outside is not None and not outside.any():
+                regions.note_covered([pairs[i] for i in where], self.size)
+                scores = [math.nan if i in where else score for i, score in enumerate(scores)]
+                continue
             for i in where:
                 scores[i] = self._value(source, self._edit(pair, images[i]), outside)
         return scores

@@ -7,6 +7,8 @@ the metric. What the edit shows inside the mask therefore cannot move the number
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tedbench import images
-from tedbench.errors import MetricError, UsageError
+from tedbench.errors import MetricError, MetricNote, UsageError
 
 if TYPE_CHECKING:
     from tedbench.types import EditPair
@@ -39,17 +41,28 @@ def needs(region: Region) -> frozenset[str]:
 
 
 def outside(pair: EditPair, size: int, rule: images.Fit) -> NDArray[np.bool_]:
-    """Where the edit must not change the picture, (size, size).
+    """Where the edit must not change the picture, (size, size); nowhere, if the mask covers it all.
 
     Raises:
-        MetricError: if the pair has no mask, or the mask leaves no outside.
+        MetricError: if the pair has no mask.
     """
     mask = _mask(pair)
     source = images.read(pair.image)
-    result = np.asarray(_framed(mask, (size, size), rule, Image.Resampling.NEAREST, source.size)) < 128
-    if not result.any():
-        raise MetricError(f"pair {pair.uid!r}: the mask covers the whole picture at {size}²; nothing is outside it")
+    result: NDArray[np.bool_] = (
+        np.asarray(_framed(mask, (size, size), rule, Image.Resampling.NEAREST, source.size)) < 128
+    )
     return result
+
+
+def note_covered(pairs: Sequence[EditPair], size: int) -> None:
+    """Say of each of these pairs, once, that its mask leaves nothing to score.
+
+    Warns:
+        MetricNote: one per uid.
+    """
+    for uid in dict.fromkeys(pair.uid for pair in pairs):
+        note = f"pair {uid!r}: the mask covers the whole picture at {size}²; not scored"
+        warnings.warn(note, MetricNote, stacklevel=3)
 
 
 def filled(pair: EditPair, edit: Image.Image, size: int, rule: images.Fit) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 import warnings
@@ -83,6 +84,32 @@ def test_identities(clip_folder, clip_at, tmp_path, monkeypatch):
     assert ClipText(model=str(a)).identity == ClipText(model=str(b)).identity
 
 
+def test_identity_follows_preprocessing_and_tokenizer(clip_at, tmp_path, drawn, pair_of):
+    folder, case = clip_at(tmp_path / "tiny"), ([pair_of(drawn(1))], [drawn(2)])
+    file, tokenizer = folder / "open_clip_config.json", folder / "tokenizer.json"
+    metric = ClipText(model=str(folder))
+    seen = [(metric.identity, metric.score(*case)[0])]
+    for change in ({"mean": [0.5] * 3}, {"std": [0.5] * 3}):
+        config = json.loads(file.read_text())
+        config["preprocess_cfg"] |= change
+        file.write_text(json.dumps(config))
+        seen.append((metric.identity, metric.score(*case)[0]))
+    words = json.loads(tokenizer.read_text())
+    vocab = words["model"]["vocab"]
+    vocab["cat"], vocab["dog"] = vocab["dog"], vocab["cat"]
+    tokenizer.write_text(json.dumps(words))
+    seen.append((metric.identity, metric.score(*case)[0]))
+    assert len({name for name, _ in seen}) == len({value for _, value in seen}) == 4
+    for name in ("merges.txt", "spiece.model"):  # tokenizers that are no JSON
+        before = metric.identity
+        (folder / name).write_text("a b")
+        assert metric.identity != before
+
+
+def test_a_folder_of_ones_own_is_custom(clip_folder):
+    assert ClipText(model=str(clip_folder)).facts["custom"] == "yes" != ClipText().facts["custom"]
+
+
 def test_replaced_weights_are_loaded_anew(clip_at, tmp_path, drawn, pair_of):
     folder, case = clip_at(tmp_path / "tiny", 0), ([pair_of(drawn(1))], [drawn(2)])
     first = ClipText(model=str(folder)).score(*case)
@@ -153,10 +180,15 @@ def test_cut_texts_are_told(clip_folder, drawn, pair_of):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         metric.score([pair_of(drawn(1), target_text=fits)], [edit])
-    with pytest.warns(MetricNote, match=r"1 of 2 texts exceed the 10 tokens of tiny-clip and were cut: 'a photo of"):
-        metric.score([pair_of(drawn(1), target_text=t) for t in (fits, long, long)], [edit] * 3)
-    with pytest.warns(MetricNote, match="1 of 1"):
-        metric.score([pair_of(drawn(1), target_text="dog " * 9)], [edit])
+    other = "dog " * 20
+    said = []
+    for texts in ((fits, long, long, other), (other, fits), (long,)):
+        with pytest.warns(MetricNote) as caught:
+            metric.score([pair_of(drawn(1), target_text=t) for t in texts], [edit] * len(texts))
+        said.append([str(w.message) for w in caught])
+    assert said[0][0] == f"text {long!r} exceeds the 10 tokens of tiny-clip and was cut"
+    assert said[0][1].startswith("text 'dog dog ") and "…' exceeds" in said[0][1]
+    assert said[1:] == [[said[0][1]], [said[0][0]]], "the same words in every chunk, so that they can be said once"
 
 
 def test_the_usual_tokenizer_is_understood_too():
@@ -166,7 +198,7 @@ def test_the_usual_tokenizer_is_understood_too():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         clip._note_cut(tokenizer, ["dog " * 75], "x")
-    with pytest.warns(MetricNote, match="exceed the 77 tokens"):
+    with pytest.warns(MetricNote, match="exceeds the 77 tokens"):
         clip._note_cut(tokenizer, ["dog " * 76], "x")
 
 

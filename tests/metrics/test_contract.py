@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import random
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import torch
 from PIL import Image
 
 from tedbench import images, registry
-from tedbench.errors import MetricError
+from tedbench.errors import MetricError, MetricNote, UsageError
 from tedbench.types import Metric
 from tedbench_metrics import models
 from tedbench_metrics.clip import ClipDirectional, ClipImage, ClipText
@@ -130,6 +131,44 @@ def test_each_pair_is_scored_by_its_own_mask(drawn, pair_of, half_mask):
         values = metric.score(two, [edit] * 2)
         assert values == pytest.approx([metric.score([p], [edit])[0] for p in two], abs=1e-6)
         assert values[0] != values[1]
+
+
+def test_a_mask_over_everything_costs_only_its_own_pair(drawn, pair_of, half_mask):
+    whole, edits = Image.new("L", (96, 96), 255), [drawn(n) for n in (2, 4, 6, 8)]
+    pairs = [pair_of(drawn(1), half_mask, uid="a"), pair_of(drawn(1), whole, uid="b"),
+             pair_of(drawn(1), whole, uid="c"), pair_of(drawn(1), half_mask, uid="d")]  # fmt: skip
+    for cls in (LpipsAlex, Psnr, Ssim):
+        metric = cls(size=64, region="outside")
+        with pytest.warns(MetricNote) as caught:
+            values = metric.score(pairs, edits)
+        notes = [f"pair {uid!r}: the mask covers the whole picture at 64²; not scored" for uid in "bc"]
+        assert [str(w.message) for w in caught] == notes
+        assert [math.isnan(v) for v in values] == [False, True, True, False]
+        assert values[::3] == pytest.approx(metric.score(pairs[::3], edits[::3]), abs=1e-6)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "", "meta", "cpu\n"])
+def test_what_is_no_device_is_refused_at_once(metric, device):
+    if "device" in {f.name for f in dataclasses.fields(metric)}:
+        with pytest.raises(UsageError, match=r"no device .* known: auto, cpu, cuda, cuda:N, mps$"):
+            dataclasses.replace(metric, device=device)
+
+
+def test_a_device_that_is_not_here_is_refused(monkeypatch, drawn, pair_of):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for device in ("cuda", "cuda:0", "mps"):
+        metric = LpipsAlex(size=64, device=device)
+        for use in (lambda m=metric: m.facts, lambda m=metric: m.score([pair_of(drawn(1))], [drawn(2)])):
+            with pytest.raises(UsageError, match="is not available") as caught:
+                use()
+            assert "\n" not in str(caught.value)
+    assert models.pick_device("auto") == models.pick_device("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [models.pick_device(d) for d in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
+    with pytest.raises(UsageError, match="last GPU here is cuda:1"):
+        models.pick_device("cuda:2")
 
 
 def test_every_entry_point_is_covered():

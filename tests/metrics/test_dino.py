@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from tedbench import images
 from tedbench.errors import MetricError, NetworkError, UsageError
-from tedbench_metrics import dino
+from tedbench_metrics import dino, models
 from tedbench_metrics.dino import DinoImage, StructureDistance
 
 
@@ -89,6 +91,39 @@ def test_identity_follows_weights(vit_folder, vit_at, tmp_path):
         assert cls(model=str(vit_folder)).identity != cls(model=str(other)).identity
         assert cls(model=f"local-dir:{other}").identity == cls(model=str(other)).identity
     assert "/32-crop0-resample" in DinoImage(model=str(other)).identity
+
+
+def test_identity_follows_preprocessing(vit_at, tmp_path, drawn, pair_of):
+    folder, case = vit_at(tmp_path / "tiny"), ([pair_of(drawn(1))], [drawn(2)])
+    file = folder / "preprocessor_config.json"
+    both = DinoImage(model=str(folder)), StructureDistance(model=str(folder), size=32)
+    seen = []
+    for change in ({}, {"image_mean": [0.1, 0.2, 0.3]}, {"image_std": [0.2] * 3}):
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+        seen.append([(metric.identity, metric.score(*case)[0]) for metric in both])
+    for one in zip(*seen, strict=True):
+        assert len({name for name, _ in one}) == len({value for _, value in one}) == 3
+
+
+def test_a_folder_of_ones_own_is_custom(vit_folder):
+    for cls in (DinoImage, StructureDistance):
+        assert cls(model=str(vit_folder)).facts["custom"] == "yes"
+
+
+def test_loading_is_silent_and_bars_come_back(vit_folder, capfd):
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled(), are_progress_bars_disabled()
+    logging.enable_progress_bar()
+    dino.load.__wrapped__(models.resolve(str(vit_folder), dino.WEIGHTS), "cpu")
+    assert capfd.readouterr() == ("", "")
+    assert logging.is_progress_bar_enabled() and not are_progress_bars_disabled()
+    logging.disable_progress_bar()
+    dino.load.__wrapped__(models.resolve(str(vit_folder), dino.WEIGHTS), "cpu")
+    assert not logging.is_progress_bar_enabled() and are_progress_bars_disabled()
+    if before[0]:
+        logging.enable_progress_bar()
 
 
 def test_size_must_fit_the_patches(vit_folder, drawn, pair_of):

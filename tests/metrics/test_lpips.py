@@ -84,8 +84,6 @@ def test_mask_is_needed_and_must_leave_something(drawn, pair_of):
     assert metric.needs == {"mask"}
     with pytest.raises(MetricError, match="no mask"):
         metric.score([pair_of(drawn(1))], [drawn(2)])
-    with pytest.raises(MetricError, match="covers the whole"):
-        metric.score([pair_of(drawn(1), Image.new("L", (96, 96), 255))], [drawn(2)])
 
 
 def test_equal_pictures_are_at_zero(drawn, pair_of, half_mask):
@@ -155,6 +153,8 @@ def test_a_backbone_of_ones_own(tmp_path, drawn, pair_of):
     save_file({**state, name: state[name].flip(0)}, tmp_path / "own.safetensors")
     own = LpipsAlex(size=64, backbone=str(tmp_path / "own.safetensors"))
     assert own.identity != LpipsAlex(size=64).identity and "/backbone-" in own.identity
+    assert own.facts["backbone"] == f"alex-custom-{own.identity[-8:]}" and own.facts["custom"] == "yes"
+    assert LpipsAlex().facts["backbone"] == "alex" and LpipsAlex().facts["custom"] != "yes"
     case = [pair_of(drawn(1))], [drawn(2)]
     assert own.score(*case) != LpipsAlex(size=64).score(*case)
     save_file({name: state[name]}, tmp_path / "part.safetensors")
@@ -197,6 +197,24 @@ def test_torchvision_keys_map_to_the_packages(monkeypatch, net):
     assert torch.allclose(last, deep, atol=1e-5)
 
 
+@pytest.mark.parametrize("cls", [LpipsAlex, LpipsVgg, LpipsSqueeze])
+def test_smallest_size_is_the_packages_own(cls):
+    import lpips
+
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("ignore")
+        package = lpips.LPIPS(net=cls.net, pnet_rand=True, verbose=False).eval()
+    x, small = torch.rand(1, 3, cls.smallest, cls.smallest), cls.smallest - 1
+    with torch.no_grad():
+        assert package(x, x.flip(3)).isfinite().all()
+        with pytest.raises(RuntimeError):
+            package(x[..., :small, :small], x[..., :small, :small])
+    assert cls(size=cls.smallest).size == cls.smallest
+    hint = f"at least {cls.smallest}" if small >= images.MIN_SIDE else f"from {images.MIN_SIDE} "
+    with pytest.raises(UsageError, match=hint):
+        cls(size=small)
+
+
 def test_shipped_weights_are_the_ones_we_say(tmp_path, monkeypatch):
     import hashlib
 
@@ -212,7 +230,7 @@ def test_shipped_weights_are_the_ones_we_say(tmp_path, monkeypatch):
 
 
 def test_what_makes_no_sense_is_refused():
-    for wrong in ({"size": 3}, {"fit": "stretch"}, {"region": "inside"}, {"batch": 0}):
+    for wrong in ({"size": 3}, {"size": 16}, {"device": "gpu"}, {"fit": "stretch"}, {"region": "inside"}, {"batch": 0}):
         with pytest.raises(UsageError):
             LpipsAlex(**wrong)
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from tedbench.errors import ImageError, MetricError
+from tedbench import images
+from tedbench.errors import ImageError, MetricError, UsageError
 from tedbench_metrics.pixels import Psnr, Ssim
 
 SSIM = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": 2}
@@ -65,6 +66,15 @@ def test_equal_pictures(drawn, pair_of, half_mask):
     edit = image.copy()
     edit.paste((0, 0, 0), (0, 0, 37, 96))
     assert Psnr(size=96, region="outside").score([pair_of(image, half_mask)], [edit]) == [math.inf]
+
+
+@pytest.mark.parametrize("cls", [Psnr, Ssim])
+def test_the_smallest_size_there_is_works(drawn, pair_of, half_mask, cls):
+    for region in ("all", "outside"):
+        metric = cls(size=images.MIN_SIDE, region=region)
+        assert math.isfinite(metric.score([pair_of(drawn(1), half_mask)], [drawn(2)])[0])
+    with pytest.raises(UsageError, match=f"from {images.MIN_SIDE} "):
+        cls(size=images.MIN_SIDE - 1)
 
 
 def test_mask_is_needed(drawn, pair_of):
