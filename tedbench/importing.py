@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tedbench import environment, images, store
 from tedbench.datasets.manifest import is_file, normal, read_rows, safe_join
+from tedbench.datasets.tedbench import result_text
 from tedbench.errors import DataError, ImageError, UsageError, short
 from tedbench.types import Cell, Dataset, EditPair, Run
 
@@ -131,7 +132,7 @@ def file_name(template: str, pair: EditPair, index: int = 0) -> str:
         "img_name": pair.image.name,
         "img_stem": PurePosixPath(pair.image.name).stem,
         "target_text": pair.target_text,
-        "text": pair.target_text.removesuffix(".").replace(" ", "_"),
+        "text": result_text(pair.target_text),
         "uid": pair.uid,
         "image_id": pair.image_id,
         "index": index,

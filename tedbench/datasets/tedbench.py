@@ -73,7 +73,12 @@ def release() -> Release:
 
 def result_name(img_name: str, target_text: str) -> str:
     """What the authors call a result: `{img_name}-{text without its final full stop, spaces as _}.png`."""
-    return f"{img_name}-{target_text.removesuffix('.').replace(' ', '_')}.png"
+    return f"{img_name}-{result_text(target_text)}.png"
+
+
+def result_text(target_text: str) -> str:
+    """A text as it stands in the authors' file names: one final full stop dropped, spaces as _."""
+    return target_text.removesuffix(".").replace(" ", "_")
 
 
 def default_folder(name: str = "tedbench") -> Path:
