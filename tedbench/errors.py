@@ -65,6 +65,12 @@ class MetricError(TedbenchError):
     exit_code = 8
 
 
+class MethodError(TedbenchError):
+    """A method or its model that cannot work here: missing weights, no memory, an unfit configuration."""
+
+    exit_code = 9
+
+
 class MetricNote(UserWarning):
     """What a metric wants its reader to know: `warnings.warn("3 texts were cut", MetricNote)`. Kept with the scores."""
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import logging
-import os
 import re
-import sys
-import warnings
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +12,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tedbench import images
 from tedbench.errors import MetricError, NetworkError, UsageError, short
+from tedbench.models import check_device, choose_device, file_sha256, offline, quiet, quiet_bars
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from tedbench.types import EditPair
+
+__all__ = [
+    "Folder", "by_image", "check", "check_batch", "check_device", "chunks", "construction", "distinct", "inference",
+    "is_folder", "is_local", "offline", "pick_device", "quiet_bars", "resolve", "sha256",
+]  # fmt: skip
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -30,7 +31,6 @@ _CONFIGURATION = ("*.json", "merges.txt", "vocab.txt", "*.model")
 """Preprocessing, architecture and tokenizer, as folders on the hub name them."""
 _HUB, _LOCAL = "hf-hub:", "local-dir:"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -94,20 +94,9 @@ def sha256(path: Path) -> str:
         MetricError: if it cannot be read.
     """
     try:
-        stat = path.stat()
-        return _sha256(path, stat.st_mtime_ns, stat.st_size)
+        return file_sha256(path)
     except OSError as error:
         raise MetricError(f"weights {path}: cannot be read ({error.strerror or error}); check the path") from error
-
-
-def check_device(device: str) -> None:
-    """Refuse what is no device's name; loads nothing, and so cannot say whether the device is there.
-
-    Raises:
-        UsageError: for such a name.
-    """
-    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
-        raise UsageError(f"no device {device!r}; known: auto, cpu, cuda, cuda:N, mps")
 
 
 def pick_device(device: str) -> str:
@@ -118,18 +107,8 @@ def pick_device(device: str) -> str:
     """
     import torch
 
-    check_device(device)
-    kind, _, index = device.partition(":")
-    if kind == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("device 'mps' is not available here; use auto or cpu")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {device!r} is not available: no CUDA GPU here; use auto or cpu")
-    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
-        last = torch.cuda.device_count() - 1
-        raise UsageError(f"device {device!r} is not available: the last GPU here is cuda:{last}; use that or cuda")
-    return device
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return choose_device(device, gpus, torch.backends.mps.is_available())
 
 
 @contextmanager
@@ -153,48 +132,11 @@ def inference(device: str) -> Iterator[None]:
 
 @contextmanager
 def construction() -> Iterator[None]:
-    """Build a network without its side effects: a moved global generator, warnings, log lines and progress bars.
-
-    What goes wrong is raised; the log line that open_clip and the hub write besides would be said twice.
-    """
+    """Build a network without its side effects: a moved global generator, warnings, log lines and progress bars."""
     import torch
 
-    level = logging.root.manager.disable
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.CRITICAL)
-        try:
-            with quiet_bars():
-                yield
-        finally:
-            logging.disable(level)
-
-
-@contextmanager
-def quiet_bars() -> Iterator[None]:
-    """No bar of transformers for loading weights; none of the hub for fetching them where stderr is no terminal."""
-    from huggingface_hub import utils as hub
-
-    fetching = not hub.are_progress_bars_disabled()
-    log = sys.modules.get("transformers.utils.logging")
-    loading = log if log is not None and log.is_progress_bar_enabled() else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the hub warns where its environment variable has the last word
-        if loading:
-            loading.disable_progress_bar()  # the hub's too
-        _bars(fetching and sys.stderr.isatty())
-        try:
-            yield
-        finally:
-            if loading:
-                loading.enable_progress_bar()
-            _bars(fetching)
-
-
-def _bars(shown: bool) -> None:
-    from huggingface_hub import utils as hub
-
-    (hub.enable_progress_bars if shown else hub.disable_progress_bars)()
+    with torch.random.fork_rng(devices=[]), quiet():
+        yield
 
 
 def by_image(
@@ -251,18 +193,6 @@ def distinct(items: Sequence[K]) -> tuple[list[K], list[int]]:
     """The distinct items in order of first appearance, and for every item its position among them."""
     order = {item: i for i, item in enumerate(dict.fromkeys(items))}
     return list(order), [order[item] for item in items]
-
-
-def offline() -> bool:
-    """Whether the user asked for no network."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-
-
-@functools.cache
-def _sha256(path: Path, mtime_ns: int, size: int) -> str:
-    del mtime_ns, size  # only there to forget the hash of a file that changed
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _describe(path: Path, label: str, weights: Sequence[str]) -> Folder:

@@ -1,0 +1,226 @@
+"""A model's name becomes a backbone, once a process.
+
+A name is a folder in diffusers' format, a hub id `ORG/NAME[@REVISION]`, `module:Class` for a backbone of one's own,
+called with device and dtype, or `tiny-sd1`, `tiny-sd2`, `tiny-sdxl`: small random models for checks. Only safetensors
+are read: a pickle runs whatever code its author put into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tedbench import models
+from tedbench.errors import MethodError, NetworkError, UsageError, short
+from tedbench_methods.backbones.base import Backbone
+from tedbench_methods.backbones.stable_diffusion import StableDiffusion, StableDiffusionXL
+
+PIPELINES = {
+    "StableDiffusionPipeline": StableDiffusion,
+    "StableDiffusionImg2ImgPipeline": StableDiffusion,
+    "StableDiffusionXLPipeline": StableDiffusionXL,
+    "StableDiffusionXLImg2ImgPipeline": StableDiffusionXL,
+}
+"""Class named in a model's model_index.json → its backbone."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+"""Parts of a model that must have weights, where model_index.json names them."""
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+
+
+def load(model: str, device: str = "auto", dtype: str = "auto") -> Backbone:
+    """The backbone of a name; the same object for the same arguments.
+
+    Args:
+        model: folder, hub id or tiny name.
+        device: auto (the GPU where there is one), cpu, cuda, cuda:N or mps.
+        dtype: what the network computes in: auto (bf16 on CUDA, else fp32), fp32, bf16 or fp16.
+
+    Raises:
+        UsageError: no model, device or dtype of that name.
+        MethodError: a folder that holds no model we know, or lacks safetensors.
+        NetworkError: a hub that is needed and cannot be reached.
+    """
+    if not model:
+        raise UsageError("no model named; give --model FOLDER, a hub id as ORG/NAME@REVISION, or tiny-sd1 to try")
+    place, precision = pick(device, dtype)
+    named = model.startswith("tiny-") or (":" in model and not is_folder(model))
+    return _load(model if named else str(located(model)), place, precision)
+
+
+def loaded() -> list[Backbone]:
+    """The backbones that this process holds."""
+    return list(_held.values())
+
+
+def pick(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """Device and dtype behind their names.
+
+    Raises:
+        UsageError: for a name we do not know, a device that is not here, or fp16 on a CPU.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    place = torch.device(models.choose_device(device, gpus, torch.backends.mps.is_available()))
+    if dtype not in ("auto", *DTYPES):
+        raise UsageError(f"no dtype {dtype!r}; known: auto, {', '.join(DTYPES)}")
+    if dtype == "fp16" and place.type == "cpu":
+        raise UsageError("fp16 does not run on a CPU; use fp32, or bf16 where its speed does not matter")
+    if dtype == "auto":
+        return place, torch.bfloat16 if place.type == "cuda" else torch.float32
+    return place, DTYPES[dtype]
+
+
+def located(model: str) -> Path:
+    """The absolute folder of a model, fetched from the hub if need be; a folder wins over a hub id of its name.
+
+    Raises:
+        MethodError: if there is no such folder, and it cannot be a hub id.
+        NetworkError: if the hub is needed and cannot be reached.
+    """
+    from diffusers import DiffusionPipeline
+
+    if is_folder(model):
+        return Path(model).expanduser().resolve()
+    return fetched(model, DiffusionPipeline.download, use_safetensors=True)
+
+
+def is_folder(model: str) -> bool:
+    """Whether a model's name is a folder here."""
+    return Path(model).expanduser().is_dir()
+
+
+def fetched(model: str, download: Callable[..., str | Path], **options: Any) -> Path:
+    """The folder of a hub id `ORG/NAME[@REVISION]` in the hub's cache.
+
+    Args:
+        model: the id; a branch or tag is resolved, and the commit is part of the folder's path.
+        download: of the hub's libraries, `download(name, revision=, local_files_only=)`.
+        options: more for `download`.
+
+    Raises:
+        MethodError: if it cannot be a hub id.
+        NetworkError: if the hub is needed and cannot be reached.
+    """
+    if not _HUB_ID.fullmatch(model):
+        raise MethodError(f"no model folder {model!r}, and it is no hub id; give a folder, or ORG/NAME@REVISION")
+    name, _, revision = model.partition("@")
+    try:
+        with models.quiet():
+            return Path(download(name, revision=revision or None, local_files_only=models.offline(), **options))
+    except Exception as error:  # the hub raises a zoo of types; none of them says what to do
+        raise NetworkError(
+            f"model {model!r} is no folder, is not in the hub's cache and cannot be fetched ({short(error, 90)}); go "
+            "online, or give a folder"
+        ) from error
+
+
+_held: dict[tuple[str, torch.device, torch.dtype], Backbone] = {}
+
+
+def _load(folder: str, device: torch.device, dtype: torch.dtype) -> Backbone:
+    key = (folder, device, dtype)
+    if key not in _held:
+        _held[key] = _own(folder, device, dtype) if ":" in folder else _diffusers(folder, device, dtype)
+    return _held[key]
+
+
+def _own(name: str, device: torch.device, dtype: torch.dtype) -> Backbone:
+    module, _, attribute = name.partition(":")
+    try:
+        made: Backbone = getattr(importlib.import_module(module), attribute)(device, dtype)
+    except Exception as error:  # a stranger's module can raise anything
+        raise MethodError(f"backbone {name!r} cannot be made: {short(error)}") from error
+    return made
+
+
+def _diffusers(folder: str, device: torch.device, dtype: torch.dtype) -> Backbone:
+    pipe, kind, name = _tiny(folder) if folder.startswith("tiny-") else _opened(Path(folder))
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device).requires_grad_(False).eval()
+    if dtype != torch.float32:
+        pipe.unet.to(dtype)
+    return kind(name, pipe, device, dtype)
+
+
+def _tiny(name: str) -> tuple[Any, type[StableDiffusion], str]:
+    from tedbench_methods.backbones import tiny
+
+    pipe = tiny.pipeline(name)
+    return pipe, _backbone_class(type(pipe).__name__, name), name
+
+
+def _opened(folder: Path) -> tuple[Any, type[StableDiffusion], str]:
+    """A pipeline read from a folder, its backbone's class, and a name that tells it from other models."""
+    index = read_index(folder)
+    kind = _backbone_class(str(index.get("_class_name")), folder.name)
+    return open_pipeline(folder, str(index["_class_name"])), kind, identity(folder)
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """A model's model_index.json, once every part it names has safetensors.
+
+    Raises:
+        MethodError: if it is no model in diffusers' format, or a part has none.
+    """
+    try:
+        index: dict[str, Any] = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        parts = [part for part in WEIGHTS if index.get(part, [None])[0]]
+    except (OSError, ValueError, TypeError, AttributeError, IndexError) as error:
+        raise MethodError(
+            f"{folder.name!r} is no model in diffusers' format (model_index.json: {short(error, 60)}); save one with "
+            "pipeline.save_pretrained(FOLDER)"
+        ) from error
+    for part in parts:
+        if not any((folder / part).glob("*.safetensors")):
+            raise MethodError(
+                f"model {folder.name!r} has no safetensors in {part}/; pickled weights are not read: save it again "
+                "with safe_serialization=True"
+            )
+    return index
+
+
+def open_pipeline(folder: Path, class_name: str, **options: Any) -> Any:
+    """A diffusers pipeline of a class, from a folder, in float32; without its random-number and log side effects.
+
+    Raises:
+        MethodError: if it does not load.
+    """
+    import diffusers
+
+    half = not any(name.name.count(".fp16.") == 0 for name in folder.glob("unet/*.safetensors"))
+    cls = getattr(diffusers, class_name)
+    if "safety_checker" in cls._optional_components:
+        options |= {"safety_checker": None, "requires_safety_checker": False}
+    try:
+        with models.quiet(), torch.random.fork_rng(devices=[]):
+            return cls.from_pretrained(
+                folder, use_safetensors=True, variant="fp16" if half else None, dtype=torch.float32,
+                local_files_only=True, **options,
+            )  # fmt: skip
+    except Exception as error:  # diffusers and transformers raise whatever broke
+        raise MethodError(f"model {folder.name!r} does not load: {short(error)}") from error
+
+
+def identity(folder: Path) -> str:
+    """`NAME@COMMIT` for a folder of the hub's cache, `NAME-HASH8` over all weights and configuration for another."""
+    if folder.parent.name == "snapshots":
+        return f"{folder.parent.parent.name.removeprefix('models--').replace('--', '/')}@{folder.name}"
+    files = sorted(path for pattern in ("*.safetensors", "*.json", "merges.txt") for path in folder.rglob(pattern))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{models.file_sha256(path)}".encode())
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', folder.name)}-{digest.hexdigest()[:8]}"
+
+
+def _backbone_class(class_name: str, model: str) -> type[StableDiffusion]:
+    if class_name not in PIPELINES:
+        raise MethodError(f"model {model!r} is a {class_name}; backbones exist for {', '.join(PIPELINES)}")
+    return PIPELINES[class_name]

@@ -1,0 +1,90 @@
+"""The fields that every method on a diffusion model has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tedbench import facts, models
+from tedbench.errors import UsageError
+from tedbench.types import EditPair, Strength
+from tedbench_methods.backbones.base import Backbone
+from tedbench_methods.backbones.loading import load
+from tedbench_methods.backbones.sampling import generator, normal
+
+
+@dataclass(frozen=True)
+class OnModel:
+    """A model, and where and how precisely it computes."""
+
+    model: str = ""
+    """Folder in diffusers' format, or hub id ORG/NAME@REVISION."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    dtype: str = "auto"
+    """What the network computes in: auto (bf16 on CUDA, else fp32), fp32, bf16 or fp16."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can be refused before a model is loaded."""
+        models.check_device(self.device)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The shared model, loaded once a process; which one it is becomes a fact of the cells."""
+        backbone = load(self.model, self.device, self.dtype)
+        precision = str(backbone.dtype).removeprefix("torch.")
+        threads = torch.get_num_threads()
+        facts.note(model=backbone.name, device=str(backbone.device), dtype=precision, threads=threads)
+        return backbone
+
+    def prepare(self) -> None:
+        """Load the model, so that what cannot work fails before the first pair, and no fit is timed with it."""
+        _ = self.backbone
+
+
+@dataclass(frozen=True)
+class Sampling(OnModel):
+    """How images are drawn from the model."""
+
+    steps: int = 50
+    """Of the sampler, from pure noise to the clean end."""
+    batch: int = 0
+    """Most images of a sweep computed at once; 0 for all of them. Halved where memory runs out."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no model allows."""
+        super().__post_init__()
+        if self.steps < 1 or self.batch < 0:
+            raise UsageError(f"steps {self.steps} and batch {self.batch}: steps start at 1, batch at 0 (all at once)")
+
+
+@dataclass(frozen=True)
+class Guided(Sampling):
+    """Sampling with one guidance for every image."""
+
+    guidance: float = 7.5
+    """Weight w of classifier-free guidance; 1 is none."""
+
+
+def noise(backbone: Backbone, pair: EditPair, seed: int) -> Tensor:
+    """x_T of a pair and seed, (1, …), the same for every method on this model."""
+    return normal((1, *backbone.shape), generator(pair, seed, "x_T")).to(backbone.device)
+
+
+def check_strengths(strengths: Sequence[float], knob: Strength, beyond: bool = False) -> None:
+    """Refuse strengths outside a knob's range.
+
+    Args:
+        strengths: as they were asked for.
+        knob: with its range.
+        beyond: whether the user allowed them to go above it.
+
+    Raises:
+        UsageError: naming the first one outside.
+    """
+    for strength in strengths:
+        if not knob.low <= strength <= (float("inf") if beyond else knob.high):
+            raise UsageError(f"{knob.name} {strength:g} is outside [{knob.low:g}, {knob.high:g}]")

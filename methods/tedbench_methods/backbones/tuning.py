@@ -1,0 +1,169 @@
+"""Copies of a network that learn: whole, or by low-rank adapters (LoRA, arXiv 2106.09685, through peft).
+
+The shared network is never written to. What a copy has learned are tensors by name, float32, which can be kept and
+put into another copy.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tedbench.errors import MethodError
+from tedbench_methods.backbones.sampling import normal
+from tedbench_methods.backbones.schedule import Schedule
+
+Scope = Literal["whole", "lora"]
+Optimizer = Literal["adam", "adam8bit"]
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+"""Attention projections, as diffusers names them and its own LoRA training picks them."""
+_ADAPTER = "lora_"
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How a loss is brought down."""
+
+    steps: int
+    rate: float
+    batch: int = 1
+    """Times and noises drawn a step."""
+    optimizer: Optimizer = "adam"
+
+
+def copied(network: nn.Module, checkpointing: bool = False) -> nn.Module:
+    """A frozen copy; with checkpointing it computes activations twice rather than keep them."""
+    twin = copy.deepcopy(network)
+    if checkpointing:
+        twin.enable_gradient_checkpointing()  # type: ignore[operator]
+    return twin
+
+
+def unfreeze(network: nn.Module, scope: Scope, rank: int, source: torch.Generator) -> list[Tensor]:
+    """Make a copy learn, and return what does.
+
+    Args:
+        network: a copy of one's own.
+        scope: `whole`: all parameters, as float32 masters, since steps of 5e-7 vanish in 16 bits; `lora`: adapters.
+        rank: of the adapters.
+        source: draws the adapters' first matrices.
+
+    Raises:
+        MethodError: if adapters are asked for and peft is not installed.
+    """
+    if scope == "whole":
+        network.float().requires_grad_(True)
+        return list(network.parameters())
+    adapt(network, rank)
+    learning = [p.requires_grad_(True) for name, p in network.named_parameters() if _ADAPTER in name]
+    with torch.no_grad():
+        for name, p in network.named_parameters():
+            if "lora_A" in name:  # distributed as peft's own, but from our generator; lora_B is zero
+                p.copy_((torch.rand(p.shape, generator=source) * 2 - 1) / math.sqrt(p[0].numel()))
+    return learning
+
+
+def adapt(network: nn.Module, rank: int) -> None:
+    """Put untrained adapters into a copy.
+
+    Raises:
+        MethodError: if peft is not installed.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise MethodError("LoRA needs peft: pip install 'tedbench-editing[lora]'; or tune the whole network")
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LORA_TARGETS))
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        inject_adapter_in_model(config, network)
+    for name, p in network.named_parameters():
+        p.requires_grad_(False)
+        if _ADAPTER in name:
+            p.data = p.data.float()
+
+
+def learned(network: nn.Module) -> dict[str, Tensor]:
+    """What a copy has learned, on the CPU: its adapters if it has any, else all of it."""
+    state = {name: value.detach().float().cpu().clone() for name, value in network.state_dict().items()}
+    adapters = {name: value for name, value in state.items() if _ADAPTER in name}
+    return adapters or state
+
+
+def taught(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    """A frozen copy of a network that knows what another copy has learned.
+
+    Raises:
+        MethodError: if the weights are of another network.
+    """
+    twin = copy.deepcopy(network)
+    rank = next((len(value) for name, value in weights.items() if "lora_A" in name), 0)
+    if rank:
+        adapt(twin, rank)
+    else:
+        twin.float()
+    strange = set(weights) - set(twin.state_dict())
+    if strange or (not rank and len(weights) != len(twin.state_dict())):
+        raise MethodError(f"fitted weights do not belong to this network ({min(strange, default='some are missing')})")
+    twin.load_state_dict(weights, strict=False)
+    return twin.requires_grad_(False)
+
+
+def descend(
+    parameters: Iterable[Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    schedule: Schedule,
+    shape: tuple[int, ...],
+    how: Descent,
+    source: torch.Generator,
+) -> Tensor:
+    """Adam on the loss at random times and noises, which come from the generator alone.
+
+    Args:
+        parameters: what moves, in place; must be the caller's own.
+        loss: times (B,) and noise (B, *shape) → scalar.
+        schedule: draws the times.
+        shape: of one noise.
+        how: steps, rate, batch and optimiser.
+        source: a CPU generator.
+
+    Returns:
+        The loss before each step, (steps,) float32 on the CPU.
+    """
+    moving = list(parameters)
+    optimizer = adam(moving, how)
+    losses = []
+    for _ in range(how.steps):
+        t = schedule.draw(how.batch, source)
+        eps = normal((how.batch, *shape), source).to(moving[0].device)
+        optimizer.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            value = loss(t, eps)
+            value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(value.detach())
+    return torch.stack(losses).float().cpu() if losses else torch.zeros(0)
+
+
+def adam(parameters: list[Tensor], how: Descent) -> torch.optim.Optimizer:
+    """Adam with PyTorch's defaults; its 8-bit form keeps the moments in a quarter of the memory (arXiv 2110.02861).
+
+    Raises:
+        MethodError: if bitsandbytes is asked for and not installed.
+    """
+    if how.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=how.rate, fused=True)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MethodError("optimizer 'adam8bit' needs bitsandbytes: pip install bitsandbytes; or use adam")
+    import bitsandbytes
+
+    eight_bit: Any = bitsandbytes.optim.Adam8bit(parameters, lr=how.rate)
+    return eight_bit  # type: ignore[no-any-return]
