@@ -7,7 +7,6 @@ is missing or does not decode becomes a row; whatever is ambiguous or leaves the
 from __future__ import annotations
 
 import os
-import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +15,12 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from tedbench import environment, images, store
-from tedbench.datasets.manifest import is_file, normal, read_rows, safe_join
-from tedbench.datasets.tedbench import result_text
-from tedbench.errors import DataError, ImageError, UsageError, short
+from tedbench.datasets.manifest import read_rows
+from tedbench.errors import DataError, ImageError, short
+from tedbench.naming import TEDBENCH_TEMPLATE as TEDBENCH_TEMPLATE
+from tedbench.naming import check_label, is_file, normal, safe_join
+from tedbench.naming import file_name as file_name
 from tedbench.types import Cell, Dataset, EditPair, Run
-
-TEDBENCH_TEMPLATE = "{img_name}-{text}.png"
-"""The authors' rule: `dog.png-A_photo_of_a_dog.png`; `text` drops one final full stop, spaces become _."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def import_folder(source: Source, dataset: Dataset, out: Path, command: Sequence
         UsageError: a template that cannot be read.
         StoreError: if `out` exists or cannot be written; nothing is left behind then.
     """
-    _check_method_name(source.method)
+    check_label(source.method, "--method")
     if not source.folder.is_dir():
         raise DataError(f"{source.folder} is not a folder; give the folder that holds the edited images")
     expected = expected_files(source, dataset.pairs)
@@ -114,37 +112,6 @@ def expected_files(source: Source, pairs: Sequence[EditPair]) -> dict[str, str]:
     for name in names.values():
         safe_join(source.folder, name)
     return names
-
-
-def file_name(template: str, pair: EditPair, index: int = 0) -> str:
-    """Fill a naming template for one pair.
-
-    Args:
-        template: with `{img_name}`, `{img_stem}`, `{target_text}`, `{text}` (one final full stop dropped, spaces
-            as _), `{uid}`, `{image_id}`, `{index}` (from 0; `{index:03d}` works).
-        pair: the question.
-        index: its place in the data set.
-
-    Raises:
-        UsageError: for a field that does not exist, or a template that cannot be read.
-    """
-    values: dict[str, str | int] = {
-        "img_name": pair.image.name,
-        "img_stem": PurePosixPath(pair.image.name).stem,
-        "target_text": pair.target_text,
-        "text": result_text(pair.target_text),
-        "uid": pair.uid,
-        "image_id": pair.image_id,
-        "index": index,
-    }
-    try:
-        unknown = [field for _, field, _, _ in string.Formatter().parse(template) if field and field not in values]
-        if unknown:
-            raise UsageError(f"--template has no field {{{unknown[0]}}}; known: {', '.join(values)}")
-        return template.format(**values)
-    except (ValueError, IndexError, KeyError) as error:
-        what = f"--template {template!r} cannot be read ({short(error)}), e.g. {TEDBENCH_TEMPLATE}"
-        raise UsageError(what) from error
 
 
 def list_images(folder: Path) -> set[str]:
@@ -218,9 +185,3 @@ def _run(source: Source, dataset: Dataset, out: Path, command: Sequence[str]) ->
 def _relative(location: str, out: Path) -> str:
     # Relative to the run folder, so that a checkout can be moved, and a run shared, with its data beside it.
     return os.path.relpath(location, out.resolve()) if location else ""
-
-
-def _check_method_name(name: str) -> None:
-    allowed = set(string.ascii_letters + string.digits + "-_.+")
-    if not name or name.startswith(".") or set(name) - allowed or len(name) > 80:
-        raise UsageError(f"--method {name!r}: use letters, digits and - _ . + only, at most 80; it names a folder")

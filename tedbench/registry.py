@@ -1,7 +1,8 @@
 """A name, or module:Class, becomes a class, lazily.
 
 Names live in entry points alone (groups `tedbench.metrics` and `tedbench.methods`); ours come in through the same door
-as a stranger's. A spec is `NAME[@VALUE][?field=value&field=value]`: VALUE sets the field that the class names in `at`.
+as a stranger's. A spec is `NAME[@VALUE][?field=value&field=value]`: VALUE sets the field that the class names in `at`,
+or picks one of its `presets`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.metadata
+import json
 import sys
+import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -122,29 +125,114 @@ def make(kind: str, spec: str, **overrides: Any) -> Any:
     Raises:
         UnknownName, PluginError, UsageError: as the name, the plug-in or the values are at fault.
     """
-    name, value, options = parse(spec)
-    cls: type[Any] = load(find(kind, name))
-    if not dataclasses.is_dataclass(cls):
-        raise PluginError(f"{kind} {name!r}: {cls.__name__} is not a dataclass; its fields are its configuration")
-    fields = {f.name for f in dataclasses.fields(cls) if f.init}
-    if value is not None:
-        at = getattr(cls, "at", None)
-        if at is None:
-            raise UsageError(f"{kind} {name!r} takes no @value; its fields: {', '.join(sorted(fields)) or 'none'}")
-        if at in options:
-            raise UsageError(f"{spec!r} sets {at} twice: by @{value} and by {at}={options[at]}; keep one")
-        options = {at: value, **options}
-    for key in options:
-        if key not in fields:
-            raise UnknownName(f"field of {kind} {name!r}", key, fields)
-    merged = {key: v for key, v in overrides.items() if key in fields and key not in options}
-    merged |= _typed(cls, options, spec)
+    return build(kind, spec, {}, **overrides)
+
+
+def build(kind: str, spec: str, options: Mapping[str, Any], **overrides: Any) -> Any:
+    """Build the object that a spec and typed options describe.
+
+    A field is what the spec or `options` say, else what `overrides` say, else what the preset says.
+
+    Args:
+        kind: `metric` or `method`.
+        spec: as in `make`; `NAME@PRESET` picks a preset of a class that has presets and names no field for the @.
+        options: field → value, as TOML or JSON hold it. A text is read as the field's type; for a field that holds
+            many things it may be JSON. `preset` picks a preset.
+        overrides: fields to set where the class has them and neither spec nor options do.
+
+    Raises:
+        UnknownName, PluginError, UsageError: as the name, the plug-in or the values are at fault.
+    """
+    name, cls = _class_of(kind, spec)
+    given, preset = _given(kind, spec, options, cls)
+    known = field_names(cls)
+    for key in given:
+        if key not in known:
+            raise UnknownName(f"field of {kind} {name!r}", key, known)
+    merged = _typed(cls, _preset(kind, name, cls, preset), f"{name}@{preset}") if preset is not None else {}
+    merged |= {key: value for key, value in overrides.items() if key in known}
+    merged |= _typed(cls, given, spec)
     try:
         return cls(**merged)
     except TedbenchError:
         raise
     except Exception as error:
         raise PluginError(f"{kind} {spec!r} cannot be built: {short(error)}") from error
+
+
+def set_by(kind: str, spec: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The fields that the class behind a spec has, and those of them that the spec itself sets.
+
+    Raises:
+        UnknownName, PluginError, UsageError: as the name, the plug-in or the spec is at fault.
+    """
+    _, cls = _class_of(kind, spec)
+    return field_names(cls), frozenset(_given(kind, spec, {}, cls)[0])
+
+
+def field_names(cls: type[Any]) -> frozenset[str]:
+    """The fields that are the configuration of a plug-in's class."""
+    return frozenset(field.name for field in dataclasses.fields(cls) if field.init)
+
+
+def field_values(made: Any) -> dict[str, Any]:
+    """Every field of an object that was built, resolved and as JSON holds it: `build` makes an equal one of them.
+
+    Raises:
+        PluginError: for a field that JSON cannot hold.
+    """
+    from pydantic import TypeAdapter
+
+    values = {}
+    for name in sorted(field_names(type(made))):
+        try:
+            adapter = TypeAdapter(typing.get_type_hints(type(made))[name])
+            values[name] = adapter.dump_python(getattr(made, name), mode="json", warnings=False)
+            json.dumps(values[name], allow_nan=False)
+        except Exception as error:
+            what = f"{type(made).__name__}: field {name} cannot be kept in JSON: {short(error)}"
+            raise PluginError(f"{what}; use text, numbers, lists and mappings") from error
+    return values
+
+
+def _class_of(kind: str, spec: str) -> tuple[str, type[Any]]:
+    name = parse(spec)[0]
+    cls: type[Any] = load(find(kind, name))
+    if not dataclasses.is_dataclass(cls):
+        raise PluginError(f"{kind} {name!r}: {cls.__name__} is not a dataclass; its fields are its configuration")
+    return name, cls
+
+
+def _given(kind: str, spec: str, options: Mapping[str, Any], cls: type[Any]) -> tuple[dict[str, Any], str | None]:
+    """Fields that spec and options set, and the preset they pick."""
+    name, value, given = parse(spec)
+    twice = sorted(set(given) & set(options))
+    if twice:
+        raise UsageError(f"{spec!r} sets {twice[0]} twice: it says {given[twice[0]]}, and again {options[twice[0]]}")
+    given = {**given, **options}
+    at = getattr(cls, "at", None) or ("preset" if getattr(cls, "presets", None) else None)
+    if value is not None:
+        if at is None:
+            raise UsageError(f"{kind} {name!r} takes no @value; its fields: {_listed(cls)}")
+        if at in given:
+            raise UsageError(f"{spec!r} sets {at} twice: by @{value} and by {at}={given[at]}; keep one")
+        given = {at: value, **given}
+    picks = bool(getattr(cls, "presets", None)) and "preset" not in field_names(cls)
+    return given, str(given.pop("preset")) if picks and "preset" in given else None
+
+
+def _preset(kind: str, name: str, cls: type[Any], preset: str) -> Mapping[str, Any]:
+    if preset not in cls.presets:
+        raise UnknownName(f"preset of {kind} {name!r}", preset, cls.presets)
+    fields: Mapping[str, Any] = cls.presets[preset]
+    strange = sorted(set(fields) - field_names(cls))
+    if strange:
+        raise PluginError(f"{kind} {name!r}: preset {preset!r} sets {strange[0]!r}, which is no field: {_listed(cls)}")
+    return fields
+
+
+def _listed(cls: type[Any]) -> str:
+    return ", ".join(sorted(field_names(cls))) or "none"
 
 
 def parse(spec: str) -> tuple[str, str | None, dict[str, str]]:
@@ -170,15 +258,31 @@ def parse(spec: str) -> tuple[str, str | None, dict[str, str]]:
     return name.strip(), unquote(value) if at else None, options
 
 
-def _typed(cls: type, options: dict[str, str], spec: str) -> dict[str, Any]:
+def _typed(cls: type, options: Mapping[str, Any], spec: str) -> dict[str, Any]:
     from pydantic import TypeAdapter, ValidationError
 
     typed = {}
-    for key, text in options.items():
+    for key, value in options.items():
         try:
-            typed[key] = TypeAdapter(typing.get_type_hints(cls)[key]).validate_strings(text)
+            hint = typing.get_type_hints(cls)[key]
+            adapter: TypeAdapter[Any] = TypeAdapter(hint)
+            if not isinstance(value, str):
+                typed[key] = adapter.validate_python(value)
+            elif _holds_many(hint) and value.lstrip()[:1] in ("[", "{"):
+                typed[key] = adapter.validate_json(value)
+            else:
+                typed[key] = adapter.validate_strings(value)
         except ValidationError as error:
-            raise UsageError(f"{spec!r}: {key}={text!r}: {error.errors()[0]['msg']}") from error
+            hint_json = "; write it as JSON" if isinstance(value, str) and _holds_many(hint) else ""
+            raise UsageError(f"{spec!r}: {key}={value!r}: {error.errors()[0]['msg']}{hint_json}") from error
         except Exception as error:  # annotations that do not resolve, or that no text can be read as
             raise PluginError(f"{spec!r}: field {key} cannot be set from text: {short(error)}") from error
     return typed
+
+
+def _holds_many(hint: Any) -> bool:
+    """Whether a type is, or may be, a mapping, a sequence or a set."""
+    origin = typing.get_origin(hint) or hint
+    if origin in (typing.Union, types.UnionType, typing.Annotated):
+        return any(_holds_many(part) for part in typing.get_args(hint))
+    return isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, str | bytes)

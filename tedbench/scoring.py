@@ -117,7 +117,9 @@ def score_run(run: RunFolder, dataset: Dataset, metrics: Sequence[tuple[str, Met
             rows += _score_chunk(chunk, decoded, pairs, todo, tally)
             bar.update(len(chunk))
     bar.close()
-    facts = {job.identity: _facts(job, tally, captions) for job in todo}
+    # Images that could not be read may be mended: then their scores are asked for again.
+    digest = store.cells_digest(cells) if not tally.broken else "incomplete"
+    facts = {job.identity: dataclasses.replace(_facts(job, tally, captions), cells=digest) for job in todo}
     if todo:
         store.write_scores(run, rows, facts)
     failed = tuple(f"{uid}: {why}" for uid, why in tally.broken.items())
@@ -245,16 +247,18 @@ def _decoded_ahead(run: RunFolder, cells: Sequence[Cell]) -> Iterator[tuple[Sequ
 
 
 def _matching_pairs(run: RunFolder, dataset: Dataset) -> dict[str, EditPair]:
-    pairs = {pair.uid: pair for pair in dataset.pairs}
+    """The pairs that the run asked, which may be a part of the data set."""
+    there, pairs = {pair.uid: pair for pair in dataset.pairs}, {}
     for row in run.pairs().to_dict("records"):
-        uid, pair = row["uid"], pairs.get(row["uid"])
+        uid, pair = row["uid"], there.get(row["uid"])
         fault = "lacks" if pair is None else _difference(pair, row, dataset.info.captions)
         if pair is None or fault:
             raise StoreError(
                 f"the data set {fault} pair {uid!r} of {run.path}; score with the data the run was made from (--data)"
             )
         if pair.source_text is None and isinstance(row["source_text"], str) and not dataset.info.captions:
-            pairs[uid] = dataclasses.replace(pair, source_text=row["source_text"])
+            pair = dataclasses.replace(pair, source_text=row["source_text"])
+        pairs[uid] = pair
     return pairs
 
 

@@ -6,6 +6,7 @@ A run is a folder:
     pairs.jsonl     one question a line, with the hash of its photo
     cells.jsonl     one row a cell: an image, or the reason why there is none    (types.Cell)
     images/METHOD/  the images as PNG
+    sweeps/METHOD/  what each fit and sweep of `tedbench run` had to say: its cells, facts, traceback
     scores.parquet  long form: uid, image_id, category, method, seed, strength, metric, value
     metrics.json    what each metric identity in scores.parquet means            (types.MetricFacts)
 
@@ -15,19 +16,16 @@ Files appear whole or not at all: each is written beside its place and moved the
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tedbench import images
+from tedbench.disk import as_json, as_json_lines, explained, locked, read_json, read_lines, write_atomic, write_json
+from tedbench.disk import new_folder as new_folder
 from tedbench.errors import StoreError, short
 from tedbench.types import Cell, DatasetInfo, EditPair, ImageFile, MetricFacts, Run
 
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCORE_COLUMNS = ("uid", "image_id", "category", "method", "seed", "strength", "metric", "value")
-FILES = ("run.json", "pairs.jsonl", "cells.jsonl", "images", "scores.parquet", "metrics.json")
+FILES = ("run.json", "pairs.jsonl", "cells.jsonl", "images", "sweeps", "scores.parquet", "metrics.json")
 _KEY = ["uid", "method", "seed", "strength", "metric"]
 
 
@@ -48,7 +46,7 @@ class RunFolder:
     @cached_property
     def run(self) -> Run:
         """The configuration and provenance in run.json."""
-        raw = _read_json(self.path / "run.json")
+        raw = read_json(self.path / "run.json")
         try:
             return Run(**{**raw, "dataset": DatasetInfo(**raw["dataset"]), "command": tuple(raw["command"])})
         except (KeyError, TypeError) as error:
@@ -58,7 +56,7 @@ class RunFolder:
     def metrics(self) -> dict[str, MetricFacts]:
         """Facts of every metric scored so far, by identity."""
         path = self.path / "metrics.json"
-        raw = _read_json(path) if path.exists() else {}
+        raw = read_json(path) if path.exists() else {}
         try:
             return {
                 k: MetricFacts(**{**v, "notes": tuple(v["notes"]), "unscored": dict(v.get("unscored", {}))})
@@ -70,7 +68,7 @@ class RunFolder:
     def cell_list(self) -> list[Cell]:
         """All cells, in the order of the data set."""
         try:
-            return [Cell(**row) for row in _read_lines(self.path / "cells.jsonl")]
+            return [Cell(**row) for row in read_lines(self.path / "cells.jsonl")]
         except TypeError as error:
             raise StoreError(f"{self.path}/cells.jsonl is not one of ours ({short(error)})") from error
 
@@ -88,17 +86,29 @@ class RunFolder:
 
         columns = ["uid", "image_id", "category", "img_name", "target_text", "source_text", "sha256"]
         columns += ["mask_sha256", "truth_sha256"]
-        return pd.DataFrame(_read_lines(self.path / "pairs.jsonl"), columns=columns)
+        return pd.DataFrame(read_lines(self.path / "pairs.jsonl"), columns=columns)
 
     def scores(self) -> pd.DataFrame:
         """Scores in long form, NaN where a cell has no image or no score; empty before the first scoring."""
         return read_scores(self.path)
 
     def scored(self) -> set[str]:
-        """Identities of the metrics whose scores are on disk and cover every cell."""
+        """Identities of the metrics whose scores are on disk and cover every cell as it is now."""
         counts = self.scores()["metric"].value_counts()
-        cells = len(self.cell_list())
-        return {str(identity) for identity, n in counts.items() if n == cells and identity in self.metrics}
+        cells = self.cell_list()
+        known = {name for name, facts in self.metrics.items() if facts.cells in ("", cells_digest(cells))}
+        return {str(identity) for identity, n in counts.items() if n == len(cells) and identity in known}
+
+    def facts(self, cell: Cell) -> dict[str, Any]:
+        """What the fit and the sweep of a cell had to say; empty for an image made elsewhere.
+
+        Raises:
+            StoreError: if it is gone.
+        """
+        if not cell.facts:
+            return {}
+        facts: dict[str, Any] = read_json(self.path / cell.facts).get("facts", {})
+        return facts
 
     def image_bytes(self, cell: Cell) -> bytes:
         """The PNG of a cell.
@@ -117,7 +127,8 @@ def open_run(folder: Path) -> RunFolder:
     """
     if not (folder / "run.json").is_file():
         what = "has no run.json" if folder.is_dir() else "does not exist"
-        raise StoreError(f"{folder} {what}; make a run with `tedbench import FOLDER --out {folder}`")
+        how = f"make a run with `tedbench run --out {folder}`, or `tedbench import` images made elsewhere"
+        raise StoreError(f"{folder} {what}; {how}")
     opened = RunFolder(folder)
     opened.run  # noqa: B018  (a broken run.json is reported here, not halfway through)
     return opened
@@ -139,72 +150,22 @@ def read_scores(folder: str | Path) -> pd.DataFrame:
     return frame
 
 
-@contextmanager
-def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
-    """A scratch folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
-
-    Args:
-        out: where the folder is to be.
-        replace: whether a folder already there is exchanged; otherwise it is an error.
-
-    Raises:
-        StoreError: if `out` exists, or the disk is full or read-only.
-    """
-    if out.exists() and not replace:
-        raise StoreError(f"{out} exists already; choose another --out, or delete it first")
-    out = out.absolute()
-    if out == Path.cwd() or out in Path.cwd().parents:
-        raise StoreError(f"{out} is the folder you are in; choose another one to write to")
-    with explained(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
-        with explained(out):
-            yield scratch
-            scratch.chmod(0o755)
-            if out.exists():  # the old one steps aside first, so that at no moment both are gone
-                out.replace(aside := scratch.with_suffix(".old"))
-                scratch.replace(out)
-                shutil.rmtree(aside)
-            else:
-                scratch.replace(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what the disk says into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror or error}); nothing was kept there") from error
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and durably.
-
-    Raises:
-        StoreError: if the disk is full or read-only; a file that was there stays as it was.
-    """
-    with explained(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-
-
 def write_run(folder: Path, run: Run, pairs: Iterable[EditPair], cells: Iterable[Cell]) -> None:
     """Write everything of a run but images and scores."""
-    write_atomic(folder / "run.json", _json(dataclasses.asdict(run)))
-    write_atomic(folder / "pairs.jsonl", _json_lines(_pair_row(pair) for pair in pairs))
-    write_atomic(folder / "cells.jsonl", _json_lines(dataclasses.asdict(cell) for cell in cells))
+    write_json(folder / "run.json", dataclasses.asdict(run))
+    write_atomic(folder / "pairs.jsonl", as_json_lines(_pair_row(pair) for pair in pairs))
+    write_cells(folder, cells)
+
+
+def write_cells(folder: Path, cells: Iterable[Cell]) -> None:
+    """Write the rows of a run's cells."""
+    write_atomic(folder / "cells.jsonl", as_json_lines(dataclasses.asdict(cell) for cell in cells))
+
+
+def cells_digest(cells: Iterable[Cell]) -> str:
+    """Hex sha256 of which cells there are and which image each has."""
+    rows = [[cell.uid, cell.method, cell.seed, cell.strength, cell.status, cell.sha256] for cell in cells]
+    return images.sha256(json.dumps(rows).encode())
 
 
 def write_scores(run: RunFolder, rows: Iterable[Mapping[str, Any]], facts: Mapping[str, MetricFacts]) -> None:
@@ -212,19 +173,8 @@ def write_scores(run: RunFolder, rows: Iterable[Mapping[str, Any]], facts: Mappi
 
     Two processes that score one run take turns, and neither loses what the other wrote.
     """
-    with explained(run.path), _locked(run.path):
+    with explained(run.path), locked(run.path):
         _merge_scores(open_run(run.path), _score_frame(rows), facts)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    # The lock is on the folder itself: no file to leave behind, and the kernel drops it with a dead process.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _merge_scores(run: RunFolder, new: pd.DataFrame, facts: Mapping[str, MetricFacts]) -> None:
@@ -241,7 +191,7 @@ def _merge_scores(run: RunFolder, new: pd.DataFrame, facts: Mapping[str, MetricF
     merged.to_parquet(buffer, index=False)
     # Facts first: scores without facts could not be read; facts without scores count for nothing (see `scored`).
     known = {**run.metrics, **facts}
-    write_atomic(run.path / "metrics.json", _json({k: dataclasses.asdict(v) for k, v in known.items()}))
+    write_atomic(run.path / "metrics.json", as_json({k: dataclasses.asdict(v) for k, v in known.items()}))
     write_atomic(run.path / "scores.parquet", buffer.getvalue())
 
 
@@ -265,28 +215,3 @@ def _pair_row(pair: EditPair) -> dict[str, Any]:
         "mask_sha256": pair.mask.sha256 if pair.mask else None,
         "truth_sha256": pair.truth.sha256 if pair.truth else None,
     }
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({short(error)})") from error
-    if not isinstance(value, dict):
-        raise StoreError(f"{path} does not hold a JSON object")
-    return value
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({short(error)})") from error

@@ -67,6 +67,8 @@ class DatasetInfo:
     """Folder the pairs were read from; empty for a hub."""
     captions: str = ""
     """Name and version of the source captions that were added, if any."""
+    part: str = ""
+    """`first 4 of 100 pairs` where only some were taken; empty for the whole."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,17 @@ class Strength:
 
 @runtime_checkable
 class Method(Protocol):
-    """An editing method. Its fields are its configuration; what it learns is returned, never kept in `self`."""
+    """An editing method. Its fields are its configuration; what it learns is returned, never kept in `self`.
 
-    strength: ClassVar[Strength]
+    Three class attributes are optional, and say what cannot be seen from outside: `needs`, a frozenset of the optional
+    `EditPair` fields it cannot do without (`source_text`, `instruction`); `deterministic = True` for a method that
+    draws no noise; `presets`, a mapping of name → fields, picked by `NAME@PRESET`.
+    """
+
+    @property
+    def strength(self) -> Strength:
+        """The knob of its curve; a class attribute in most methods."""
+        ...
 
     def fit(self, pair: EditPair, seed: int) -> Any:
         """Whatever is learned from one pair before the strength is known; None if nothing is."""
@@ -152,7 +162,11 @@ class Cell:
     """What an imported image was called, relative to the imported folder."""
     error: str = ""
     fit_seconds: float | None = None
+    """Of the one fit that its whole sweep shares."""
     edit_seconds: float | None = None
+    """Of the whole sweep, which is edited at once."""
+    facts: str = ""
+    """Path, inside the run folder, of the JSON with what its fit and its sweep had to say: losses, batches, model."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +188,8 @@ class MetricFacts:
     """Name, version and hash of the source captions it was scored with."""
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    cells: str = ""
+    """Digest of the cells that were scored: scores of other cells are scores of the past. Empty where not recorded."""
 
 
 @dataclass(frozen=True)
@@ -191,4 +207,8 @@ class Run:
     versions: Mapping[str, str]
     hardware: Mapping[str, str | int]
     git_commit: str
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    """How it was computed, by method: model, device, dtype, threads, batches. Bytes are equal where these are."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked besides the methods: data set, data and captions relative to the run's folder, limit, seeds."""
     format: int = 1

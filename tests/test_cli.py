@@ -9,8 +9,8 @@ import pytest
 
 from tedbench import __version__
 
-COMMANDS = [(), ("list",), ("data",), ("data", "fetch"), ("data", "verify"), ("data", "list"), ("import",), ("score",),
-            ("report",), ("demo",)]  # fmt: skip
+COMMANDS = [(), ("list",), ("data",), ("data", "fetch"), ("data", "verify"), ("data", "list"), ("run",), ("import",),
+            ("score",), ("report",), ("demo",)]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,17 @@ class Toy:
     clip: bool = True
     rule: Literal["crop", "squash"] = "crop"
     name: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {"steps": 1000, "rate": 2e-3}, "odd": {"stpes": 1}}
+    steps: int = 10
+    rate: float = 1.0
+    model: str = ""
+    sizes: tuple[int, ...] = (1,)
+    extra: Mapping[str, float] = field(default_factory=dict)
+    where: Path | None = None
 
 
 class Plain:
@@ -79,6 +91,51 @@ def test_fields_are_typed_by_their_annotations() -> None:
 def test_overrides_fill_in_but_never_overrule_a_spec() -> None:
     made = registry.make("metric", f"{HERE}:Toy@64", size=512, rule="squash", unknown=1)
     assert made == Toy(size=64, rule="squash")
+
+
+def test_a_preset_is_overruled_by_overrides_and_these_by_what_was_typed() -> None:
+    recipe = f"{HERE}:Recipe"
+    assert registry.make("method", f"{recipe}@paper") == Recipe(1000, 2e-3)
+    assert registry.make("method", f"{recipe}?preset=paper") == Recipe(1000, 2e-3)
+    assert registry.build("method", recipe, {"preset": "paper", "steps": 3}) == Recipe(3, 2e-3)
+    assert registry.make("method", f"{recipe}@paper?rate=5", steps=7, rate=6.0, model="m") == Recipe(7, 5.0, "m")
+
+
+@pytest.mark.parametrize("options", [{"sizes": [2, 3], "extra": {"a": 1}}, {"sizes": "[2, 3]", "extra": '{"a": 1}'}])
+def test_fields_that_hold_many_are_typed_from_values_and_from_json(options: dict[str, Any]) -> None:
+    made = registry.build("method", f"{HERE}:Recipe", {**options, "where": "a/b", "steps": "4"})
+    assert made == Recipe(steps=4, sizes=(2, 3), extra={"a": 1.0}, where=Path("a/b"))
+
+
+@given(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(), st.lists(st.integers()))
+def test_field_values_build_the_same_again(steps: int, rate: float, model: str, sizes: list[int]) -> None:
+    made = Recipe(steps, rate, model, tuple(sizes), {"a": rate}, Path("x"))
+    kept = json.loads(json.dumps(registry.field_values(made)))
+    assert registry.build("method", f"{HERE}:Recipe", kept) == made
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "error", "says"),
+    [
+        ("Recipe@papre", {}, UnknownName, "no preset of method"),
+        ("Recipe@papre", {}, UnknownName, "Did you mean 'paper'?"),
+        ("Recipe@odd", {}, PluginError, "preset 'odd' sets 'stpes', which is no field"),
+        ("Recipe@paper?preset=odd", {}, UsageError, "sets preset twice"),
+        ("Recipe?steps=3", {"steps": 4}, UsageError, "sets steps twice"),
+        ("Recipe", {"steps": 1.5}, UsageError, "steps=1.5: Input should be a valid integer"),
+        ("Recipe", {"model": 3}, UsageError, "model=3: Input should be a valid string"),
+        ("Recipe", {"sizes": "2, 3"}, UsageError, "write it as JSON"),
+        ("Recipe", {"sizes": "[2, x]"}, UsageError, "Invalid JSON"),
+        ("Recipe", {"sizs": [1]}, UnknownName, "Did you mean 'sizes'?"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(
+    spec: str, options: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error) as caught:
+        registry.build("method", f"{HERE}:{spec}", options)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tedbench.datasets import captions as _captions
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "read_rows",
     "safe_join",
+    "take",
     "verify",
 ]
 
@@ -78,6 +80,24 @@ def load(
         raise UsageError(f"data set {name!r} has no hub source here; use source 'folder'")
     dataset = _hub.load(data, revision) if source == "hub" else _load_folder(name, data)
     return dataset if captions is None else _captions.add(dataset, captions)
+
+
+def take(dataset: Dataset, n: int) -> Dataset:
+    """The first pairs of a data set, marked as a part of it; the whole where it has no more than that.
+
+    The digest of a part is made of the whole's and the number, so that captions do not move it, as they do not move
+    the whole's.
+
+    Raises:
+        UsageError: if n is below 1.
+    """
+    if n < 1:
+        raise UsageError(f"the first {n} pairs are none; take at least 1")
+    if n >= len(dataset.pairs):
+        return dataset
+    part = f"first {n} of {len(dataset.pairs)} pairs"
+    digest = hashlib.sha256(f"{dataset.info.sha256} {part}".encode()).hexdigest()
+    return Dataset(replace(dataset.info, sha256=digest, part=part), dataset.pairs[:n])
 
 
 def verify(name: str, data: str | Path | None = None) -> list[str]:

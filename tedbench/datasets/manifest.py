@@ -10,10 +10,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 from tedbench.errors import DataError, short
+from tedbench.naming import is_file as is_file
+from tedbench.naming import normal as normal
+from tedbench.naming import safe_join as safe_join
 
 SUFFIXES = (".csv", ".jsonl", ".json")
 _NOTHING = {"", "nan", "null", "<na>"}
@@ -91,45 +94,6 @@ def read_json(text: str, where: str) -> Any:
         return json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not valid JSON ({short(error)})") from error
-
-
-def safe_join(folder: Path, name: str) -> Path:
-    """`folder / name`, where that stays inside the folder. The file need not exist.
-
-    Raises:
-        DataError: for an empty or absolute name, one with `..`, or one that a symbolic link leads out of the folder.
-    """
-
-    def refuse(why: str) -> NoReturn:
-        raise DataError(f"file name {name!r} {why}; files must lie inside {folder}")
-
-    if not name.strip() or name in {".", "./"}:
-        refuse("is empty")
-    for flavour in (PurePosixPath(name), PureWindowsPath(name)):
-        if flavour.is_absolute() or flavour.drive or flavour.root:
-            refuse("is an absolute path")
-        if ".." in flavour.parts:
-            refuse("goes up with '..'")
-    try:
-        inside = (folder / name).resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError) as error:  # NUL bytes, link loops, names too long
-        raise DataError(f"file name {name!r} cannot be resolved ({short(error)})") from error
-    if not inside:
-        refuse("leaves the folder by a symbolic link")
-    return folder / name
-
-
-def normal(name: str) -> str:
-    """A relative file name without `./` and doubled slashes: one spelling for one file."""
-    return PurePosixPath(name).as_posix()
-
-
-def is_file(path: Path) -> bool:
-    """Whether a file is there; a name longer than file systems allow names none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def _csv_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, str]]]:

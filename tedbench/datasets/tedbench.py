@@ -18,6 +18,7 @@ from tedbench import images
 from tedbench.datasets import pairs as naming
 from tedbench.datasets.manifest import read_json, read_text
 from tedbench.errors import DataError, ImageError
+from tedbench.naming import result_text
 from tedbench.types import Dataset, DatasetInfo, EditPair, ImageFile
 
 LIST = "input_list.json"
@@ -74,11 +75,6 @@ def release() -> Release:
 def result_name(img_name: str, target_text: str) -> str:
     """What the authors call a result: `{img_name}-{text without its final full stop, spaces as _}.png`."""
     return f"{img_name}-{result_text(target_text)}.png"
-
-
-def result_text(target_text: str) -> str:
-    """A text as it stands in the authors' file names: one final full stop dropped, spaces as _."""
-    return target_text.removesuffix(".").replace(" ", "_")
 
 
 def default_folder(name: str = "tedbench") -> Path:

@@ -22,7 +22,8 @@ def data_lines(material: Material) -> list[tuple[str, str]]:
     """The data set, as (key, value)."""
     info = material.dataset
     return _filled({
-        "data set": info.name, "source": info.source, "revision": info.revision, "list sha256": info.sha256,
+        "data set": info.name, "part": info.part, "source": info.source, "revision": info.revision,
+        "list sha256": info.sha256,
         "captions": ", ".join(sorted({run.dataset.captions for run in material.runs.values()})),
         "pairs": len(material.pairs), "photos": int(material.pairs["image_id"].nunique()),
     })  # fmt: skip
@@ -32,6 +33,7 @@ def run_lines(material: Material, name: str) -> list[tuple[str, str]]:
     """One run, as (key, value)."""
     run = material.runs[name]
     methods = {f"method {method}": _fields(fields) for method, fields in run.methods.items()}
+    methods |= {f"execution {method}": _fields(how) for method, how in run.execution.items()}
     return _filled({
         "kind": run.kind, "created": run.created, **methods, "command": shlex.join(run.command),
         "commit": run.git_commit, "versions": _fields(run.versions), "hardware": _fields(run.hardware),

@@ -96,7 +96,7 @@ _EMPTY = (
     "run", "method", "strength", "metric", "family", "mean", "ours", "n", "asked", "paper", "arxiv_id",
     "table_or_figure", "dataset", "published_method", "backbone", "published_metric", "value", "decimals", "scale",
     "published_n", "verified", "comparable", "contradicted", "kind", "frame", "difference", "match", "complete",
-    "reasons", "published_row", "settings", "verdict",
+    "part", "reasons", "published_row", "settings", "verdict",
 )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _beside(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo) -> 
         "contradicted": contradicted, "kind": own_frame or "pixels",
         "frame": ours["backbone"] if own_frame else f"{ours['size']}-{ours['fit']}",
         "match": comparable and bool(abs(difference) <= 0.5 * 10.0 ** -theirs["decimals"] + TOLERANCE),
-        "complete": bool(whole and ours["n"] == theirs["n"]),
+        "complete": bool(whole and ours["n"] == theirs["n"] and not info.part), "part": info.part,
         "reasons": tuple(_reasons(ours, theirs, info, contradicted)),
     }  # fmt: skip
 
@@ -150,6 +150,8 @@ def _beside(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo) -> 
 def _reasons(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo, contradicted: bool) -> Iterator[str]:
     if theirs["dataset_id"] != info.name:
         yield f"data set of the published number: {theirs['dataset']}"
+    if info.part:
+        yield f"partial: {info.part}"
     if ours["n"] != ours["asked"]:
         yield f"partial: {ours['n']} of {ours['asked']} pairs"
     if theirs["scale"] == "unknown":
@@ -198,7 +200,7 @@ def _reproduced(found: pd.DataFrame) -> set[Any]:
 def _verdict(row: pd.Series[Any], sure: bool) -> str:
     if sure:
         return REPRODUCED
-    if row["n"] != row["asked"]:
+    if row["part"] or row["n"] != row["asked"]:
         return "not comparable"  # a part of the set can neither confirm nor refute a number about the whole
     if row["match"]:
         many = "1 setting" if row["settings"] == 1 else f"{row['settings']} settings"

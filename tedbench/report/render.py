@@ -128,9 +128,10 @@ def _footnotes(report: Report) -> list[str]:
 
 
 def _partial(report: Report) -> list[str]:
-    """One line for each method of which not all pairs have a score."""
+    """A line where only a part of the data set was asked, and one for each method without a score for all pairs."""
+    part = report.material.dataset.part
+    lines: dict[str, None] = {f"partial: {part} of {report.material.dataset.name}": None} if part else {}
     short = report.table[report.table["n"] < report.table["asked"]]
-    lines: dict[str, None] = {}
     for row in short.to_dict("records"):
         label = text.setting_label(row, report.table)
         lines[f"{label}: partial: {row['n']} of {row['asked']} pairs"] = None

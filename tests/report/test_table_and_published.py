@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,16 @@ def test_an_unknown_scale_gives_no_difference() -> None:
     assert verdict(frame, "2411.16819", CLIP_T) == "not comparable"
     assert frame[frame["scale"] == "unknown"]["difference"].isna().all()
     assert "scale" in reasons(frame, "2411.16819", CLIP_T)
+
+
+def test_the_first_pairs_of_a_set_confirm_and_refute_nothing() -> None:
+    part = replace(INFO, part="first 4 of 100 pairs")
+    for value in (0.52, 0.1):
+        frame = published.compare(summary(made({LPIPS_256: [value] * 4}, asked=4)), published.load(), part)
+        assert len(frame)
+        assert set(frame["verdict"]) == {"not comparable"}
+        assert not frame["complete"].any()
+        assert all("partial: first 4 of 100 pairs" in why for why in frame["reasons"])
 
 
 def test_partial_sets_say_so() -> None:

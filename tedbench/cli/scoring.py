@@ -1,0 +1,84 @@
+"""`tedbench score` and `tedbench report`: from stored images to tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from tedbench.cli.options import CaptionsOption, DataOption
+from tedbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from tedbench.scoring import Scored
+    from tedbench.store import RunFolder
+    from tedbench.types import Dataset
+
+
+def score(
+    run: Annotated[Path, typer.Argument(help="Run folder, e.g. results/NAME.", show_default=False)],
+    metrics: Annotated[
+        list[str],
+        typer.Option(
+            "--metrics", help="Comma-separated, e.g. lpips-alex@256,clip-text@ViT-L-14/openai.", show_default=False
+        ),
+    ],
+    data: DataOption = None,
+    captions: CaptionsOption = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    again: Annotated[bool, typer.Option("--again", help="Score also what has been scored.")] = False,
+) -> None:
+    """Score the images of a run. `tedbench list` shows the metrics."""
+    from tedbench import scoring, store
+
+    opened = store.open_run(run)
+    specs = [spec for group in metrics for spec in scoring.split_specs(group)]
+    if not specs:
+        raise UsageError("--metrics is empty; name at least one, e.g. lpips-alex@256")
+    made = scoring.make_metrics(specs, device)
+    scored = scoring.score_run(opened, _dataset_of(opened, data, captions), made, again)
+    print_scored(scored, opened)
+    typer.echo(f"next: tedbench report {run} --out reports/{run.resolve().name}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, scored.", show_default=False)],
+    out: Annotated[Optional[Path], typer.Option("--out", help="Report folder. Default: reports/NAME.")] = None,  # noqa: UP045
+) -> None:
+    """Write the table of one or more runs as HTML, Markdown, CSV and LaTeX, beside published numbers."""
+    from tedbench import report as reporting
+
+    folder = out or Path("reports", runs[0].resolve().name)
+    written = reporting.write_report(runs, folder)
+    typer.echo(reporting.terminal_table(runs))
+    typer.echo(f"wrote {', '.join(path.name for path in written)} in {folder}")
+
+
+def _dataset_of(run: RunFolder, data: Path | None, captions: Path | None) -> Dataset:
+    from tedbench import datasets
+
+    info = run.run.dataset
+    recorded = (run.path / info.location).resolve() if info.location else None
+    if data is None and recorded is not None:
+        if not recorded.exists():
+            raise DataError(f"{recorded}, which this run was made from, is not there any more; say where with --data")
+        data = recorded
+    source = "hub" if info.source == "hub" else "folder"
+    return datasets.load(info.name, data, source, captions, revision=info.revision if source == "hub" else None)
+
+
+def print_scored(scored: Scored, run: RunFolder) -> None:
+    """Say what a scoring gave."""
+    scores = run.scores()
+    for facts in scored.facts:
+        values = scores.loc[scores["metric"] == facts.identity, "value"]
+        typer.echo(
+            f"{facts.spec}: mean {values.mean():.4f} over {values.notna().sum()}/{len(values)}  ({facts.identity})"
+        )
+        for note in facts.notes:
+            typer.echo(f"  note: {note}", err=True)
+    for spec in scored.skipped:
+        typer.echo(f"{spec}: scored before; --again scores it anew")
+    for line in scored.failed:
+        typer.echo(f"not scored: {line}", err=True)

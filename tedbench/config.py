@@ -1,0 +1,201 @@
+"""What a run is asked to do: data set, methods, strengths, seeds. From flags, a TOML file, or a run's own run.json.
+
+    dataset = "tedbench"
+    data = "../data"          # relative to this file
+    limit = 4
+    seeds = [0, 1]
+    [[methods]]
+    name = "imagic"           # or module:Class, or NAME@PRESET
+    strengths = "0:1:0.1"     # or a list
+    model = "../models/sd15"  # every other key is a field of the method; ./ and ../ are relative to this file
+
+Flags beside a file or a run overrule it: those on data and seeds replace the file's, `--method` replaces its list of
+methods, and `--strengths`, `--model`, `--device`, `--set` and `--extrapolate` replace the keys of its methods.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tedbench import ranges, registry
+from tedbench.errors import StoreError, UnknownName, UsageError, short
+from tedbench.types import Run
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """One method of a run, as it was asked for."""
+
+    spec: str
+    """`NAME[@PRESET][?field=value]` or `module:Class`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Field → value, beside what the spec says."""
+    label: str = ""
+    """What tables and folders call it; by its name if empty."""
+    strengths: tuple[float, ...] | None = None
+    """None for the method's own grid."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run, as it was asked for. Paths count from where the program runs."""
+
+    methods: tuple[MethodConfig, ...]
+    dataset: str = "tedbench"
+    data: Path | None = None
+    captions: str = ""
+    """A file, or the name of one that ships; empty for none."""
+    source: str = "folder"
+    revision: str = ""
+    """Commit of a hub's copy."""
+    limit: int | None = None
+    """Take the first pairs only."""
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What was typed beside, or instead of, a file. None and empty mean: not typed."""
+
+    dataset: str | None = None
+    data: Path | None = None
+    captions: str | None = None
+    source: str | None = None
+    limit: int | None = None
+    seeds: str | None = None
+    methods: Sequence[str] = ()
+    strengths: Sequence[str] = ()
+    """`RANGE` for all methods, `METHOD=RANGE` for one."""
+    model: str | None = None
+    device: str | None = None
+    fields: Sequence[str] = ()
+    """`field=value` for every method that has it, `METHOD.field=value` for one."""
+    extrapolate: bool = False
+
+
+def from_run(run: Run, folder: Path) -> RunConfig:
+    """The configuration of a run, so that it can go on or be repeated.
+
+    Raises:
+        StoreError: if the run was not made by `tedbench run`.
+    """
+    if run.kind != "run" or not run.config:
+        raise StoreError(f"{folder} holds images that were imported; only what `tedbench run` made can go on")
+    raw = {key: value for key, value in run.config.items() if key != "seeds"}
+    try:
+        methods = [_recorded(label, dict(fields)) for label, fields in run.methods.items()]
+        config = RunConfig(tuple(methods), seeds=tuple(run.config["seeds"]), **raw)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{folder}/run.json is not one of ours ({short(error)}); run anew elsewhere") from error
+    captions = os.path.normpath(folder / config.captions) if config.captions else ""
+    return replace(
+        config,
+        data=Path(os.path.normpath(folder / config.data)) if config.data else None,
+        captions=captions if captions and Path(captions).exists() else config.captions,
+    )
+
+
+def recorded(config: RunConfig, location: str, out: Path) -> dict[str, Any]:
+    """What run.json keeps of a configuration besides its methods; the inverse of `from_run`.
+
+    Args:
+        config: as it was asked for.
+        location: folder that the pairs were read from.
+        out: the run's folder, which paths are made relative to, so that a run can be shared with its data beside it.
+    """
+    place = location or (str(config.data) if config.data else "")
+    shipped = not (config.captions and Path(config.captions).exists())
+    return {
+        "dataset": config.dataset,
+        "data": os.path.relpath(place, out) if place else "",
+        "captions": config.captions if shipped else os.path.relpath(config.captions, out),
+        "source": config.source,
+        "revision": config.revision,
+        "limit": config.limit,
+        "seeds": list(config.seeds),
+    }
+
+
+def override(config: RunConfig, flags: Flags) -> RunConfig:
+    """A configuration with what was typed in place of what it says.
+
+    Raises:
+        UsageError: for a value that cannot be read, a field that no method has, or a range for no method.
+        UnknownName, PluginError: as the methods are at fault.
+    """
+    typed = {name: getattr(flags, name) for name in ("dataset", "data", "captions", "source", "limit")}
+    changed = {name: value for name, value in typed.items() if value is not None}
+    if flags.dataset is not None and flags.data is None:
+        changed["data"] = None  # the folder of another data set
+    if flags.seeds is not None:
+        changed["seeds"] = ranges.seeds(flags.seeds)
+    methods = tuple(MethodConfig(spec) for spec in flags.methods) or config.methods
+    if not methods:
+        raise UsageError("no method; name one with --method NAME, and see `tedbench list`")
+    for text in flags.strengths:
+        methods = _with_strengths(methods, text)
+    for name, value, called, wanted in _settings(flags):
+        methods = _with_field(methods, name, value, called, wanted)
+    return replace(config, **changed, methods=methods)
+
+
+def _recorded(label: str, fields: dict[str, Any]) -> MethodConfig:
+    fields.pop("spec")
+    return MethodConfig(fields.pop("name"), label=label, strengths=tuple(fields.pop("strengths")), options=fields)
+
+
+def _settings(flags: Flags) -> Iterable[tuple[str, Any, str, str]]:
+    """(field, value, what was typed, which method or all) of every flag that sets a field."""
+    if flags.model is not None:
+        yield "model", flags.model, "--model", ""
+    if flags.device is not None:
+        yield "device", flags.device, "--device", ""
+    if flags.extrapolate:
+        yield "extrapolate", True, "--extrapolate", ""
+    for text in flags.fields:
+        key, equals, value = text.partition("=")
+        if not equals or not key.rpartition(".")[2]:
+            raise UsageError(f"--set {text!r}: write field=value, or METHOD.field=value for one method")
+        yield key.rpartition(".")[2], value, f"--set {text}", key.rpartition(".")[0]
+
+
+def _with_field(
+    methods: Sequence[MethodConfig], name: str, value: Any, called: str, wanted: str
+) -> tuple[MethodConfig, ...]:
+    asked = _named(methods, wanted, called) if wanted else set(range(len(methods)))
+    done, all_fields, taken = list(methods), set[str](), False
+    for at in asked:
+        has, fixed = registry.set_by("method", methods[at].spec)
+        all_fields |= has
+        if name in has and name not in fixed:  # what stands in the spec itself was typed for this one method
+            done[at] = replace(methods[at], options={**methods[at].options, name: value})
+            taken = True
+        elif name in fixed and wanted:
+            raise UsageError(f"{called}: {methods[at].spec!r} sets {name} itself; keep one")
+    if not taken and name in all_fields:
+        raise UsageError(f"{called}: every method that has {name} sets it in its own spec; keep one")
+    if not taken and called.startswith("--set"):
+        raise UnknownName("field of the methods of this run", name, all_fields)
+    if not taken:
+        raise UsageError(f"{called}: no method of this run has a field {name!r}; leave it out")
+    return tuple(done)
+
+
+def _with_strengths(methods: Sequence[MethodConfig], text: str) -> tuple[MethodConfig, ...]:
+    wanted, equals, values = text.rpartition("=")
+    asked = _named(methods, wanted, f"--strengths {text}") if equals else set(range(len(methods)))
+    strengths = ranges.strengths(values)
+    return tuple(replace(method, strengths=strengths) if at in asked else method for at, method in enumerate(methods))
+
+
+def _named(methods: Sequence[MethodConfig], wanted: str, called: str) -> set[int]:
+    """Places of the methods that a label, a spec or a name stands for."""
+    names = [{one.label, one.spec, registry.parse(one.spec)[0]} - {""} for one in methods]
+    found = {at for at, known in enumerate(names) if wanted in known}
+    if not found:
+        raise UnknownName(f"method of this run ({called})", wanted, set().union(*names))
+    return found

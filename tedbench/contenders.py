@@ -1,0 +1,147 @@
+"""The methods of a run, built and checked: what each is called, and which strengths it is asked for."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tedbench import naming, ranges, registry
+from tedbench.config import MethodConfig
+from tedbench.errors import DataError, PluginError, TedbenchError, UsageError, short
+from tedbench.types import EditPair, Method, Strength
+
+CONTRACT = ("strength", "fit", "edit")
+"""What the class of a method has, see `types.Method`."""
+RESERVED = ("name", "spec", "label", "strengths")
+"""Keys of a configuration that are no fields, so a field of that name could not be set."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method that takes part in a run."""
+
+    label: str
+    """What tables and folders call it."""
+    spec: str
+    """What the user typed."""
+    method: Method
+    strengths: tuple[float, ...]
+    fields: Mapping[str, Any]
+    """Its whole configuration, resolved and as JSON holds it."""
+
+    def recorded(self) -> dict[str, Any]:
+        """What run.json keeps of it: enough to build it again."""
+        name = registry.parse(self.spec)[0]
+        return {"spec": self.spec, "name": name, "strengths": list(self.strengths), **self.fields}
+
+
+def build(configs: Sequence[MethodConfig]) -> list[Contender]:
+    """Build the methods of a run.
+
+    Raises:
+        UnknownName, UsageError, PluginError: as spec, options, strengths or label are at fault.
+    """
+    labels = label(configs)
+    made: list[Contender] = []
+    for config, name in zip(configs, labels, strict=True):
+        method = registry.build("method", config.spec, config.options)
+        knob = _knob(config.spec, method)
+        fields = registry.field_values(method)
+        taken = sorted(set(RESERVED) & set(fields))
+        if taken:
+            raise PluginError(f"method {config.spec!r}: a field cannot be called {taken[0]!r}; rename it in the class")
+        made.append(Contender(name, config.spec, method, _strengths(name, method, knob, config.strengths), fields))
+    return made
+
+
+def label(configs: Sequence[MethodConfig]) -> list[str]:
+    """What each method is called: its label; else its name, with what was asked of it where two share the name.
+
+    Raises:
+        UsageError: if a label cannot name a folder, or is given twice.
+    """
+    for config in configs:
+        if config.label:
+            naming.check_label(config.label, "label")
+    names = [config.label or _plain(_name(config)) for config in configs]
+    shared = Counter(name.casefold() for name in names)
+    labels: list[str] = []
+    taken = {config.label.casefold() for config in configs if config.label}
+    twice = [name for name, count in Counter(c.label.casefold() for c in configs if c.label).items() if count > 1]
+    if twice:
+        raise UsageError(f"two methods are labelled {twice[0]!r}; give each its own, they name folders")
+    for config, name in zip(configs, names, strict=True):
+        long = name if config.label or shared[name.casefold()] == 1 else _plain(f"{name}{_asked(config)}")
+        labels.append(long if config.label else _free(long, taken))
+        taken.add(labels[-1].casefold())
+    return labels
+
+
+def check_needs(contenders: Sequence[Contender], pairs: Sequence[EditPair]) -> None:
+    """Refuse a method that needs what no pair has, before anything expensive.
+
+    Raises:
+        DataError: naming the method and what it needs.
+    """
+    for one in contenders:
+        for need in sorted(getattr(one.method, "needs", ())):
+            if not any(getattr(pair, need, None) is not None for pair in pairs):
+                hint = "give source captions with --captions FILE" if need == "source_text" else "use other data for it"
+                raise DataError(f"method {one.label!r} needs {need}, which no pair of this data set has; {hint}")
+
+
+def _knob(spec: str, method: Any) -> Strength:
+    lacks = [name for name in CONTRACT if not hasattr(type(method), name)]
+    if lacks:
+        raise UsageError(f"{spec!r} is not a method: its class lacks {', '.join(lacks)}; see methods/README.md")
+    try:
+        knob = method.strength
+    except TedbenchError:
+        raise
+    except Exception as error:  # a stranger's property can raise anything
+        raise PluginError(f"method {spec!r} cannot say its strength: {short(error)}") from error
+    if not isinstance(knob, Strength):
+        raise PluginError(f"method {spec!r}: strength is no tedbench.types.Strength; see methods/README.md")
+    return knob
+
+
+def _strengths(name: str, method: Any, knob: Strength, asked: tuple[float, ...] | None) -> tuple[float, ...]:
+    if asked is None or knob.low == knob.high:  # nothing to turn, whatever is asked
+        if not knob.grid:
+            raise UsageError(f"method {name!r} has no strengths of its own; give them with --strengths")
+        return ranges.strengths(list(knob.grid), f"grid of method {name!r}")
+    outside = [strength for strength in asked if not knob.low <= strength <= knob.high]
+    if outside and getattr(method, "extrapolate", False) is not True:
+        can = hasattr(method, "extrapolate")
+        hint = "; --extrapolate goes beyond" if can else ""
+        raise UsageError(
+            f"method {name!r}: {knob.name} {ranges.shown(outside[0])} is outside its range "
+            f"[{knob.low:g}, {knob.high:g}]{hint}"
+        )
+    return asked
+
+
+def _name(config: MethodConfig) -> str:
+    return registry.parse(config.spec)[0].rpartition(":")[2]
+
+
+def _asked(config: MethodConfig) -> str:
+    """`-PRESET-field-value` of what was asked of a method beside its name."""
+    _, value, options = registry.parse(config.spec)
+    items = [f"{key}-{text}" for key, text in {**options, **config.options}.items() if key != "device"]
+    return "".join(f"-{part}" for part in ([value] if value else []) + items)
+
+
+def _plain(name: str) -> str:
+    """A name with what cannot stand in a file name as -, and not too long to get a number."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.")[: naming.LONGEST - 4] or "method"
+
+
+def _free(name: str, taken: set[str]) -> str:
+    free, count = name, 2
+    while free.casefold() in taken:
+        free, count = f"{name}-{count}", count + 1
+    return free

@@ -1,0 +1,132 @@
+"""Files that appear whole or not at all, folders too, and JSON in them; what the disk says becomes one line."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tedbench.errors import StoreError, short
+
+
+@contextmanager
+def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
+    """A scratch folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
+
+    Args:
+        out: where the folder is to be.
+        replace: whether a folder already there is exchanged; otherwise it is an error.
+
+    Raises:
+        StoreError: if `out` exists, or the disk is full or read-only.
+    """
+    if out.exists() and not replace:
+        raise StoreError(f"{out} exists already; choose another --out, or delete it first")
+    out = out.absolute()
+    if out == Path.cwd() or out in Path.cwd().parents:
+        raise StoreError(f"{out} is the folder you are in; choose another one to write to")
+    with explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        with explained(out):
+            yield scratch
+            scratch.chmod(0o755)
+            if out.exists():  # the old one steps aside first, so that at no moment both are gone
+                out.replace(aside := scratch.with_suffix(".old"))
+                scratch.replace(out)
+                shutil.rmtree(aside)
+            else:
+                scratch.replace(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the disk says into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror or error}); nothing was kept there") from error
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, and durably.
+
+    Raises:
+        StoreError: if the disk is full or read-only; a file that was there stays as it was.
+    """
+    with explained(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, busy: str = "") -> Iterator[None]:
+    """Hold a folder: others that ask for it wait, or are refused with `busy` where they gave it.
+
+    Raises:
+        StoreError: `busy`, if it is held.
+    """
+    # The lock is on the folder itself: no file to leave behind, and the kernel drops it with a dead process.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        yield
+    except BlockingIOError as error:
+        raise StoreError(busy) from error
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all; raises as `write_atomic`."""
+    write_atomic(path, as_json(value))
+
+
+def as_json(value: Any) -> bytes:
+    """A value as indented JSON, numbers as they are; NaN and infinities are refused."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def as_json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run's folder.
+
+    Raises:
+        StoreError: if it is gone, damaged, or no object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({short(error)})") from error
+    if not isinstance(value, dict):
+        raise StoreError(f"{path} does not hold a JSON object")
+    return value
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file with one a line; raises as `read_json`."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({short(error)})") from error

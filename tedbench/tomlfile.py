@@ -1,0 +1,123 @@
+"""A run written down as TOML, checked whole before anything starts; every mistake is a line with file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tedbench import naming, ranges
+from tedbench.config import MethodConfig, RunConfig
+from tedbench.datasets.manifest import read_text
+from tedbench.errors import UsageError, short
+
+_Range = str | int | float | list[int | float]
+
+
+class _Method(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+    name: str = Field(min_length=1)
+    label: str = ""
+    strengths: _Range | None = None
+
+
+class _Run(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    methods: list[_Method] = Field(min_length=1)
+    dataset: str = "tedbench"
+    data: str | None = None
+    captions: str = ""
+    source: str = "folder"
+    revision: str = ""
+    limit: int | None = Field(default=None, ge=1)
+    seeds: str | int | list[int] = 0
+
+
+def read(path: Path) -> RunConfig:
+    """The configuration in a TOML file.
+
+    Raises:
+        UsageError: for a file that is no TOML, a key that does not exist, or a value that cannot be.
+        DataError: if the file cannot be read.
+    """
+    text = read_text(path)
+    try:
+        raw = _Run.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML ({short(error)})") from error
+    except ValidationError as error:
+        raise UsageError(_first(error, path, text)) from error
+    data = Path(_beside(path, raw.data)) if raw.data is not None else None
+    captions = _beside(path, raw.captions) if raw.captions else ""
+    return RunConfig(
+        methods=tuple(_method(path, text, at, method) for at, method in enumerate(raw.methods)),
+        dataset=raw.dataset,
+        data=data,
+        captions=captions if Path(captions).exists() else raw.captions,
+        source=raw.source,
+        revision=raw.revision,
+        limit=raw.limit,
+        seeds=ranges.seeds(raw.seeds, _place(path, text, ("seeds",))),
+    )
+
+
+def _method(path: Path, text: str, at: int, raw: _Method) -> MethodConfig:
+    where = ("methods", at)
+    if raw.label:
+        naming.check_label(raw.label, _place(path, text, (*where, "label")))
+    strengths = None
+    if raw.strengths is not None:
+        strengths = ranges.strengths(raw.strengths, _place(path, text, (*where, "strengths")))
+    options = {key: _relative(path, value) for key, value in (raw.model_extra or {}).items()}
+    return MethodConfig(raw.name, options, raw.label, strengths)
+
+
+def _relative(path: Path, value: Any) -> Any:
+    """A value that is written as a path from here, `./x` or `../x`, is one from the file."""
+    return _beside(path, value) if isinstance(value, str) and value.startswith(("./", "../")) else value
+
+
+def _beside(path: Path, name: str) -> str:
+    return os.path.normpath(path.parent / Path(name).expanduser())
+
+
+def _first(error: ValidationError, path: Path, text: str) -> str:
+    """The first mistake as a line: place, what is wrong, what else."""
+    mistakes = error.errors()
+    first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
+    # Of a value with several types, pydantic names each type; the keys of the file come before them.
+    keys = first["loc"] if first["loc"][0] == "methods" else first["loc"][:1]
+    keys = keys[:3]
+    place = _place(path, text, keys)
+    if first["type"] == "extra_forbidden":
+        known = sorted(_Run.model_fields)
+        close = difflib.get_close_matches(str(keys[0]), known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"{place}: no such key.{hint} Known: {', '.join(known)}"
+    if first["type"] == "missing":
+        hint = "add one [[methods]] table with a name" if keys == ("methods",) else "write one"
+        return f"{place}: is missing; {hint}"
+    return f"{place}: {first['msg']}, not {str(first['input'])[:60]!r}"
+
+
+def _place(path: Path, text: str, keys: tuple[Any, ...]) -> str:
+    """`FILE, line 3, methods 2 strengths`; without the line where the key is not written plainly."""
+    shown = " ".join(str(key + 1) if isinstance(key, int) else str(key) for key in keys)
+    line = _line(text, keys)
+    return f"{path}, line {line}, {shown}" if line else f"{path}, {shown}"
+
+
+def _line(text: str, keys: tuple[Any, ...]) -> int:
+    """The line that a key stands in, from 1; 0 if it is not found."""
+    table, key = -1, str(keys[-1])
+    wanted = next((part for part in keys if isinstance(part, int)), -1)
+    for number, line in enumerate(text.splitlines(), start=1):
+        table += bool(re.match(r"\s*\[\[\s*methods\s*\]\]", line))
+        if table == wanted and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
+            return number
+    return 0

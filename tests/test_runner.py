@@ -1,0 +1,427 @@
+"""Pairs × methods: every image is there or counted, nothing is done twice, and what is run is on record."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tedbench import images, store
+from tedbench.types import Cell
+
+TOYS = '''
+"""Methods as a stranger writes them: each call of fit leaves a line in calls.txt."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+
+from tedbench import facts, images
+from tedbench.types import Strength
+
+
+@dataclass(frozen=True)
+class Grain:
+    strength: ClassVar = Strength("amount", "a", default=0.5, grid=(0.0, 0.5, 1.0), low=0.0, high=1.0)
+    presets: ClassVar = {"coarse": {"sigma": 80.0}}
+    sigma: float = 40.0
+    device: str = "auto"
+
+    def fit(self, pair, seed):
+        with Path("calls.txt").open("a") as file:
+            print(type(self).__name__, pair.uid, seed, file=file)
+        return images.to_uint8(images.read(pair.image)).mean(axis=(0, 1))
+
+    def edit(self, pair, state, strengths, seed):
+        x = images.to_uint8(images.read(pair.image)).astype(float)
+        noise = np.random.default_rng(seed).normal(0, self.sigma, x.shape)
+        edits = [(1 - a) * x + a * (state + noise) for a in strengths]
+        return [Image.fromarray(edit.clip(0, 255).round().astype(np.uint8)) for edit in edits]
+
+
+class Stretching(Grain):
+    pass
+
+
+@dataclass(frozen=True)
+class Far(Grain):
+    extrapolate: bool = False
+
+
+class Raising(Grain):
+    def fit(self, pair, seed):
+        facts.note(step=1)
+        raise RuntimeError(f"nothing is learned from {pair.uid}" + chr(10) + "second line")
+
+
+class Sometimes(Grain):
+    def fit(self, pair, seed):
+        if pair.category == "shape":
+            raise RuntimeError("shapes are too hard")
+        return super().fit(pair, seed)
+
+
+class Few(Grain):
+    def edit(self, pair, state, strengths, seed):
+        return super().edit(pair, state, strengths, seed)[1:]
+
+
+class Gray(Grain):
+    def edit(self, pair, state, strengths, seed):
+        return [edit.convert("L") for edit in super().edit(pair, state, strengths, seed)]
+
+
+class Noting(Grain):
+    def fit(self, pair, seed):
+        facts.note(losses=(0.5, float("nan"), np.float64(0.25)), model="m1", device="cpu", threads=seed)
+        return super().fit(pair, seed)
+
+    def edit(self, pair, state, strengths, seed):
+        facts.note(batches=[len(strengths)])
+        return super().edit(pair, state, strengths, seed)
+
+
+class Unkept(Grain):
+    def fit(self, pair, seed):
+        facts.note(fine=1, weights=object())
+        return super().fit(pair, seed)
+
+
+class Interrupted(Grain):
+    def fit(self, pair, seed):
+        stop = Path("stop-after")
+        if stop.exists():
+            left = int(stop.read_text())
+            if not left:
+                raise KeyboardInterrupt
+            stop.write_text(str(left - 1))
+        return super().fit(pair, seed)
+
+
+class Described(Grain):
+    needs: ClassVar = frozenset({"instruction"})
+
+
+class Shapeless:
+    pass
+
+
+@dataclass(frozen=True)
+class Headless:
+    size: int = 3
+'''
+
+
+@pytest.fixture
+def world(drawn: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A user's folder: toys.py and a data set."""
+    (tmp_path / "toys.py").write_text(TOYS)
+    return tmp_path
+
+
+@pytest.fixture
+def tedbench(cli, world):  # type: ignore[no-untyped-def]
+    """`tedbench run` on the drawn data into results/r, in that folder."""
+
+    def run(*arguments: str, out: str = "results/r") -> subprocess.CompletedProcess[str]:
+        data = ("--dataset", "folder", "--data", "drawn/data")
+        done: subprocess.CompletedProcess[str] = cli("run", *data, *arguments, "--out", out, cwd=world)
+        return done
+
+    return run
+
+
+def calls(world: Path) -> list[str]:
+    return (world / "calls.txt").read_text().splitlines() if (world / "calls.txt").exists() else []
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def record(run: store.RunFolder, cell: Cell) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads((run.path / cell.facts).read_text())
+    return kept
+
+
+def test_from_a_method_to_a_report(cli, tedbench, world):  # type: ignore[no-untyped-def]
+    done = tedbench("--method", "toys:Grain", "--method", "identity", "--limit", "4", "--seeds", "0,1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "results/r: 32/32 images, 0 failed" in done.stdout
+    assert "next: tedbench score results/r" in done.stdout
+    run = store.open_run(world / "results" / "r")
+    cells = run.cell_list()
+    assert [(c.method, c.seed, c.strength) for c in cells[:6]] == [
+        ("Grain", seed, a) for seed in (0, 1) for a in (0.0, 0.5, 1.0)
+    ]
+    assert {cell.method for cell in cells} == {"Grain", "identity"}
+    assert cells[1].file == f"images/Grain/{cells[1].uid}/s0-0.5.png"
+    for cell in cells:
+        assert images.decode(run.image_bytes(cell), cell.file).size == (256, 256)
+        assert cell.fit_seconds is not None
+        assert cell.edit_seconds is not None
+    assert run.run.methods["Grain"] == {
+        "spec": "toys:Grain", "name": "toys:Grain", "strengths": [0.0, 0.5, 1.0], "sigma": 40.0, "device": "auto",
+    }  # fmt: skip
+    assert run.run.config["seeds"] == [0, 1]
+    assert run.run.dataset.part == "first 4 of 9 pairs"
+    done = cli("score", "results/r", "--metrics", "psnr@64,lpips-alex@64", cwd=world)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = cli("report", "results/r", cwd=world)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "partial: first 4 of 9 pairs" in done.stdout
+    assert "Grain · 0.5" in done.stdout
+    scores = run.scores()
+    assert len(scores) == 2 * len(cells)
+    means = scores[(scores["method"] == "Grain") & scores["metric"].str.startswith("lpips")].groupby("strength")[
+        "value"
+    ]
+    assert np.all(np.diff(means.mean()) > 0)
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(tedbench, cli, world):  # type: ignore[no-untyped-def]
+    arguments = ("--method", "toys:Interrupted", "--limit", "3", "--seeds", "0,1")
+    assert tedbench(*arguments, out="results/whole").returncode == 0
+    assert len(calls(world)) == 6
+    (world / "calls.txt").unlink()
+    (world / "stop-after").write_text("4")
+    done = tedbench(*arguments)
+    assert done.returncode == 130
+    assert "go on with: tedbench run results/r" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    run = store.open_run(world / "results" / "r")
+    assert run.cells()["status"].value_counts().to_dict() == {"ok": 12, "missing": 6}
+    assert cli("score", "results/r", "--metrics", "psnr@64", cwd=world).returncode == 0
+    before = {name: data for name, data in contents(run.path).items() if name.startswith(("images", "sweeps"))}
+    (world / "stop-after").unlink()
+    done = cli("run", "results/r", cwd=world)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 sweeps were done before" in done.stdout
+    assert len(calls(world)) == len(set(calls(world))) == 6
+    after = contents(run.path)
+    assert {name: after[name] for name in before} == before
+    whole = contents(world / "results" / "whole")
+    assert {n: d for n, d in after.items() if n.endswith(".png")} == {
+        n: d for n, d in whole.items() if n.endswith(".png")
+    }
+    assert [cell.sha256 for cell in run.cell_list()] == [
+        cell.sha256 for cell in store.open_run(world / "results" / "whole").cell_list()
+    ]
+    assert not list(run.path.rglob("*.partial"))
+    # What was scored of the half run is not taken for the whole.
+    done = cli("score", "results/r", "--metrics", "psnr@64", cwd=world)
+    assert "18/18" in done.stdout
+    assert "scored before" in cli("score", "results/r", "--metrics", "psnr@64", cwd=world).stdout
+
+
+def test_what_is_damaged_is_done_again(tedbench, world):  # type: ignore[no-untyped-def]
+    arguments = ("--method", "toys:Grain", "--limit", "4")
+    tedbench(*arguments)
+    run = store.open_run(world / "results" / "r")
+    first, second, third, fourth = [cell for cell in run.cell_list() if cell.strength == 0.5]
+    was = contents(run.path / "images")
+    (run.path / first.file).unlink()
+    (run.path / second.file).write_bytes(b"x" + run.image_bytes(second))
+    (run.path / third.facts).write_text("{")
+    (run.path / "images" / "Grain" / fourth.uid / ".s0-0.5.png.xyz.partial").touch()
+    done = tedbench(*arguments)
+    assert "1 sweeps were done before, 3 damaged ones done again" in done.stdout
+    assert calls(world)[4:] == [f"Grain {cell.uid} 0" for cell in (first, second, third)]
+    assert contents(run.path / "images") == was
+
+
+def test_what_a_method_does_wrong_is_a_row_and_the_run_goes_on(tedbench, world):  # type: ignore[no-untyped-def]
+    wrong = ["Raising", "Few", "Gray", "Unkept", "Sometimes"]
+    done = tedbench(*(part for name in wrong for part in ("--method", f"toys:{name}")), "--limit", "3")
+    assert done.returncode == 0
+    run = store.open_run(world / "results" / "r")
+    errors = {cell.method: cell.error for cell in run.cell_list() if cell.status == "failed"}
+    assert errors["Raising"].startswith("RuntimeError: nothing is learned from")
+    assert "2 images for 3 strengths" in errors["Few"]
+    assert "mode 'L'" in errors["Gray"]
+    assert "'weights' holds a object" in errors["Unkept"]
+    count = run.cells().groupby("method")["status"].value_counts()
+    assert (count["Sometimes", "failed"], count["Sometimes", "ok"]) == (3, 6)
+    assert count["Raising", "failed"] == 9
+    failed = next(cell for cell in run.cell_list() if cell.method == "Raising")
+    assert "second line" in record(run, failed)["traceback"]
+    assert run.facts(failed) == {"step": 1}
+    assert run.facts(next(cell for cell in run.cell_list() if cell.method == "Unkept")) == {"fine": 1}
+    assert len([line for line in done.stderr.splitlines() if line.startswith("failed: ")]) == 11
+    assert "failed: 3 sweeps more" in done.stderr
+    again = tedbench(*(part for name in wrong for part in ("--method", f"toys:{name}")), "--limit", "3")
+    assert "13 sweeps failed before and were not tried again" in again.stderr
+
+
+def test_nothing_made_is_an_error(tedbench):  # type: ignore[no-untyped-def]
+    done = tedbench("--method", "toys:Raising", "--limit", "1")
+    assert done.returncode == 9
+    assert "0/3 images, 3 failed" in done.stdout
+
+
+def test_what_is_noted_is_kept(tedbench, world):  # type: ignore[no-untyped-def]
+    assert tedbench("--method", "toys:Noting", "--limit", "2", "--seeds", "3,4").returncode == 0
+    run = store.open_run(world / "results" / "r")
+    assert run.facts(run.cell_list()[0]) == {
+        "losses": [0.5, "nan", 0.25], "model": "m1", "device": "cpu", "threads": 3, "batches": [3],
+    }  # fmt: skip
+    assert run.run.execution == {"Noting": {"model": ["m1"], "device": ["cpu"], "threads": [3, 4], "batches": [[3]]}}
+
+
+def test_a_file_and_flags_ask_for_the_same(cli, tedbench, world):  # type: ignore[no-untyped-def]
+    (world / "sub").mkdir()
+    (world / "sub" / "run.toml").write_text(
+        'dataset = "folder"\ndata = "../drawn/data"\nlimit = 2\nseeds = [0, 1]\n'
+        '[[methods]]\nname = "toys:Grain@coarse"\nstrengths = "0:1:0.25"\n[[methods]]\nname = "identity"\n'
+    )
+    assert cli("run", "sub/run.toml", "--out", "results/r", cwd=world).returncode == 0
+    before = len(calls(world))
+    flags = ("--method", "toys:Grain@coarse", "--method", "identity", "--limit", "2", "--seeds", "0:1:1")
+    done = tedbench(*flags, "--strengths", "toys:Grain=0:1:0.25")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "8 sweeps were done before" in done.stdout
+    assert len(calls(world)) == before
+    run = store.open_run(world / "results" / "r").run
+    assert run.methods["Grain"]["sigma"] == 80.0
+    assert run.methods["Grain"]["strengths"] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    done = cli("run", "results/r", "--out", "results/again", cwd=world)
+    assert done.returncode == 0
+    again = store.open_run(world / "results" / "again").run
+    assert {label: {**fields, "spec": ""} for label, fields in again.methods.items()} == {
+        label: {**fields, "spec": ""} for label, fields in run.methods.items()
+    }
+    assert contents(world / "results" / "again" / "images") == contents(world / "results" / "r" / "images")
+    # A flag overrules the file.
+    assert cli("run", "sub/run.toml", "--seeds", "7", "--out", "results/seven", cwd=world).returncode == 0
+    assert store.open_run(world / "results" / "seven").run.config["seeds"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--seeds", "1"), "seeds was [0], now [1]"),
+        (("--limit", "3"), 'limit was "first 2 of 9 pairs", now "first 3 of 9 pairs"'),
+        (("--strengths", "0,1"), "Grain strengths was"),
+        (("--set", "sigma=3"), "Grain sigma was 40.0, now 3.0"),
+        (("--method", "identity"), "method identity is new"),
+    ],
+)
+def test_another_configuration_needs_another_folder(tedbench, world, arguments, says):  # type: ignore[no-untyped-def]
+    tedbench("--method", "toys:Grain", "--limit", "2")
+    before = contents(world / "results")
+    done = tedbench("--method", "toys:Grain", "--limit", "2", *arguments)
+    assert done.returncode == 6
+    assert says in done.stderr
+    assert "choose another --out" in done.stderr
+    assert contents(world / "results") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, "no method"),
+        (("--method", "toys:Nothing"), 7, "does not import"),
+        (("--method", "identty"), 2, "Did you mean 'identity'?"),
+        (("--method", "toys:Headless"), 2, "its class lacks strength, fit, edit"),
+        (("--method", "toys:Shapeless"), 7, "is not a dataclass"),
+        (("--method", "toys:Grain@fine"), 2, "no preset of method"),
+        (("--method", "toys:Grain", "--set", "sgima=3"), 2, "Did you mean 'sigma'?"),
+        (("--method", "toys:Grain", "--set", "sigma"), 2, "write field=value"),
+        (("--method", "toys:Grain", "--set", "sigma=x"), 2, "sigma='x'"),
+        (("--method", "toys:Grain", "--set", "grian.sigma=3"), 2, "no method of this run"),
+        (("--method", "toys:Grain?sigma=3", "--set", "toys:Grain.sigma=4"), 2, "sets sigma itself"),
+        (("--method", "toys:Grain", "--model", "m"), 2, "--model: no method of this run has a field 'model'"),
+        (("--method", "toys:Grain", "--strengths", "0:1"), 2, "low:high:step"),
+        (("--method", "toys:Grain", "--strengths", "0:2:0.5"), 2, "amount 1.5 is outside its range [0, 1]"),
+        (("--method", "toys:Grain", "--strengths", "0,1", "--extrapolate"), 2, "--extrapolate: no method"),
+        (("--method", "toys:Grain", "--seeds", "0,-1"), 2, "-1 is no seed"),
+        (("--method", "toys:Grain", "--seeds", "0.5"), 2, "0.5 is no seed"),
+        (("--method", "toys:Grain", "--limit", "0"), 2, "at least 1"),
+        (("--method", "toys:Described"), 3, "needs instruction, which no pair"),
+        (("--method", "outputs"), 2, "outputs@FOLDER"),
+        (("--method", "outputs@edits?template={uid}-{strength}.png"), 2, "give them with --strengths"),
+        (("--method", "toys:Grain", "--data", "nowhere"), 3, "nowhere"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line_before_anything_is(tedbench, world, arguments, code, says):  # type: ignore[no-untyped-def]
+    done = tedbench(*arguments)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
+    assert says in done.stderr
+    assert not (world / "results").exists()
+
+
+def test_beyond_the_range_needs_a_word_and_a_method_that_can(tedbench, world):  # type: ignore[no-untyped-def]
+    arguments = ("--method", "toys:Far", "--limit", "1", "--strengths", "0,1.5")
+    refused = tedbench(*arguments)
+    assert refused.returncode == 2
+    assert "--extrapolate" in refused.stderr
+    assert tedbench(*arguments, "--extrapolate").returncode == 0
+    assert store.open_run(world / "results" / "r").run.methods["Far"]["extrapolate"] is True
+
+
+def test_methods_of_one_name_are_told_apart(tedbench, world):  # type: ignore[no-untyped-def]
+    specs = ("toys:Grain", "toys:Grain@coarse", "toys:Grain?sigma=3", "toys:Grain?sigma=3")
+    assert tedbench(*(part for spec in specs for part in ("--method", spec)), "--limit", "1").returncode == 0
+    run = store.open_run(world / "results" / "r")
+    assert list(run.run.methods) == ["Grain", "Grain-coarse", "Grain-sigma-3", "Grain-sigma-3-2"]
+    assert [run.run.methods[label]["sigma"] for label in run.run.methods] == [40.0, 80.0, 3.0, 3.0]
+
+
+def test_a_second_runner_is_refused(tedbench, world):  # type: ignore[no-untyped-def]
+    arguments = ("--method", "toys:Grain", "--limit", "1")
+    tedbench(*arguments)
+    handle = os.open(world / "results" / "r" / "sweeps", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        done = tedbench(*arguments)
+    finally:
+        os.close(handle)
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+    assert "another process" in done.stderr
+    assert tedbench(*arguments).returncode == 0
+
+
+def test_what_is_no_run_is_left_alone(cli, tedbench, drawn, world):  # type: ignore[no-untyped-def]
+    (world / "mine").mkdir()
+    (world / "mine" / "thesis.txt").touch()
+    done = tedbench("--method", "identity", out="mine")
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+    data = ("--dataset", "folder", "--data", drawn[0])
+    cli("import", drawn[1], *data, "--method", "m", "--out", "results/r", cwd=world)
+    before = contents(world / "results")
+    done = tedbench("--method", "identity")
+    assert done.returncode == 6
+    assert "imported" in done.stderr
+    assert cli("run", "results/r", cwd=world).returncode == 6
+    assert contents(world / "results") == before
+
+
+def test_a_run_moves_with_its_data(cli, tedbench, world):  # type: ignore[no-untyped-def]
+    tedbench("--method", "identity", "--limit", "2")
+    (world / "elsewhere").mkdir()
+    for name in ("results", "drawn"):
+        (world / name).rename(world / "elsewhere" / name)
+    (world / "elsewhere" / "results" / "r" / "cells.jsonl").unlink()
+    done = cli("run", world / "elsewhere" / "results" / "r", cwd=world)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 sweeps were done before" in done.stdout
+
+
+def test_outputs_of_another_program_stand_beside_ours(tedbench, world):  # type: ignore[no-untyped-def]
+    done = tedbench("--method", "outputs@drawn/edits", "--method", "identity")
+    assert (done.returncode, done.stderr) == (0, "")
+    run = store.open_run(world / "results" / "r")
+    one = next(cell for cell in run.cell_list() if cell.method == "outputs")
+    theirs = {Image.open(path).tobytes() for path in (world / "drawn" / "edits").iterdir()}
+    assert images.decode(run.image_bytes(one), one.file).tobytes() in theirs
