@@ -170,6 +170,16 @@ def set_by(kind: str, spec: str) -> tuple[frozenset[str], frozenset[str]]:
     return field_names(cls), frozenset(_given(kind, spec, {}, cls)[0])
 
 
+def picks_preset(kind: str, spec: str) -> bool:
+    """Whether a spec picks a preset itself.
+
+    Raises:
+        UnknownName, PluginError, UsageError: as the name, the plug-in or the spec is at fault.
+    """
+    _, cls = _class_of(kind, spec)
+    return _given(kind, spec, {}, cls)[1] is not None
+
+
 def field_names(cls: type[Any]) -> frozenset[str]:
     """The fields that are the configuration of a plug-in's class."""
     return frozenset(field.name for field in dataclasses.fields(cls) if field.init)

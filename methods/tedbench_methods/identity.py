@@ -24,6 +24,7 @@ class Identity:
 
     strength: ClassVar[Strength] = Strength("none", "–", default=0.0, grid=(0.0,), low=0.0, high=0.0)
     """Nominal: there is nothing to turn."""
+    deterministic: ClassVar[bool] = True
 
     def fit(self, pair: EditPair, seed: int) -> None:
         """Learn nothing."""

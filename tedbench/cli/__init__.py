@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tedbench import __version__
+from tedbench.cli.checking import check
 from tedbench.cli.data import data_app
 from tedbench.cli.demonstration import demo
 from tedbench.cli.importing import import_
@@ -64,6 +65,7 @@ def list_plugins(
 
 
 app.add_typer(data_app, name="data")
+app.command("check")(check)
 app.command("run")(run)
 app.command("import")(import_)
 app.command("score")(score)

@@ -147,7 +147,9 @@ def _diffusers(folder: str, device: torch.device, dtype: torch.dtype) -> Backbon
             part.to(device).requires_grad_(False).eval()
     if dtype != torch.float32:
         pipe.unet.to(dtype)
-    return kind(name, pipe, device, dtype)
+    backbone = kind(name, pipe, device, dtype)
+    backbone.embed([""])  # transformers hangs hooks on a text encoder at its first call; after this nothing changes
+    return backbone
 
 
 def _tiny(name: str) -> tuple[Any, type[StableDiffusion], str]:
@@ -187,22 +189,23 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
-def open_pipeline(folder: Path, class_name: str, **options: Any) -> Any:
-    """A diffusers pipeline of a class, from a folder, in float32; without its random-number and log side effects.
+def open_pipeline(folder: Path, kind: str | type[Any], dtype: torch.dtype = torch.float32, **options: Any) -> Any:
+    """A diffusers pipeline of a class, or a class's name, from a folder; without random-number and log side effects.
 
     Raises:
         MethodError: if it does not load.
     """
     import diffusers
 
-    half = not any(name.name.count(".fp16.") == 0 for name in folder.glob("unet/*.safetensors"))
-    cls = getattr(diffusers, class_name)
+    stored = [file.name for network in ("unet", "transformer") for file in folder.glob(f"{network}/*.safetensors")]
+    half = bool(stored) and all(".fp16." in name for name in stored)
+    cls = getattr(diffusers, kind) if isinstance(kind, str) else kind
     if "safety_checker" in cls._optional_components:
         options |= {"safety_checker": None, "requires_safety_checker": False}
     try:
         with models.quiet(), torch.random.fork_rng(devices=[]):
             return cls.from_pretrained(
-                folder, use_safetensors=True, variant="fp16" if half else None, dtype=torch.float32,
+                folder, use_safetensors=True, variant="fp16" if half else None, dtype=dtype,
                 local_files_only=True, **options,
             )  # fmt: skip
     except Exception as error:  # diffusers and transformers raise whatever broke

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +51,7 @@ class OnModel:
 class Sampling(OnModel):
     """How images are drawn from the model."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"check": {"steps": 4}})
     steps: int = 50
     """Of the sampler, from pure noise to the clean end."""
     batch: int = 0

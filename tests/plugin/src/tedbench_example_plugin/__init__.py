@@ -38,6 +38,7 @@ class Brightness:
 class Negative:
     """Blends the input with its negative."""
 
+    deterministic: ClassVar[bool] = True
     strength: ClassVar[Strength] = Strength("amount", "a", default=1.0, grid=(0.0, 0.5, 1.0), low=0.0, high=1.0)
 
     def fit(self, pair: EditPair, seed: int) -> None:
