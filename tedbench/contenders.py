@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tedbench import naming, ranges, registry
+from tedbench import facts, naming, ranges, registry
 from tedbench.config import MethodConfig
 from tedbench.errors import DataError, PluginError, TedbenchError, UsageError, short
 from tedbench.types import EditPair, Method, Strength
@@ -91,6 +91,25 @@ def check_needs(contenders: Sequence[Contender], pairs: Sequence[EditPair]) -> N
             if not any(getattr(pair, need, None) is not None for pair in pairs):
                 hint = "give source captions with --captions FILE" if need == "source_text" else "use other data for it"
                 raise DataError(f"method {one.label!r} needs {need}, which no pair of this data set has; {hint}")
+
+
+def prepare(contenders: Sequence[Contender]) -> dict[str, dict[str, Any]]:
+    """Have each method load what it needs, and return what it notes by label: its model, device and so on.
+
+    Raises:
+        TedbenchError: as a model, device or network is at fault.
+        PluginError: for whatever else a method raises.
+    """
+    noted: dict[str, dict[str, Any]] = {}
+    for one in contenders:
+        with facts.noted() as noted[one.label]:
+            try:
+                getattr(one.method, "prepare", lambda: None)()
+            except TedbenchError:
+                raise
+            except Exception as error:  # a stranger's method can raise anything
+                raise PluginError(f"method {one.label!r} cannot be prepared: {short(error)}") from error
+    return noted
 
 
 def _knob(spec: str, method: Any) -> Strength:

@@ -78,7 +78,7 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = ()) -> Ran:
     made = competitors.build(config.methods)
     dataset = load(config)
     competitors.check_needs(made, dataset.pairs)
-    asked = _run(config, made, dataset, out, command)
+    asked = _with_models(_run(config, made, dataset, out, command), competitors.prepare(made))
     with _opened(out):
         began = _began(out, asked)
         todo = [Sweep(one, pair, seed) for one in made for pair in dataset.pairs for seed in config.seeds]
@@ -197,6 +197,9 @@ def _began(out: Path, asked: Run) -> Run:
 def _difference(began: Run, asked: Run) -> str:
     """What moves a pixel and is not the same, as part of a sentence; empty if nothing."""
     old, new = _facts(began), _facts(asked)
+    for label, said in asked.execution.items():  # a method that does not prepare says its model later, or never
+        key = f"model of {label}"
+        old[key], new[key] = began.execution.get(label, {}).get("model", said["model"]), said["model"]
     for key in [*new, *(key for key in old if key not in new)]:
         if key not in old or key not in new:
             return f"{key} is {'new' if key in new else 'not asked for now'}"
@@ -215,9 +218,15 @@ def _facts(run: Run) -> dict[str, Any]:
     return flat
 
 
+def _with_models(run: Run, noted: Mapping[str, Mapping[str, Any]]) -> Run:
+    """The run with the model that each method has loaded, by its hash: one path may hold another model tomorrow."""
+    models = {label: {"model": [said["model"]]} for label, said in noted.items() if "model" in said}
+    return dataclasses.replace(run, execution=models)
+
+
 def _executed(began: Run, progress: _Progress) -> Run:
     """The run with how its sweeps were computed, by method."""
-    execution: dict[str, dict[str, list[Any]]] = {}
+    execution = {label: {key: list(seen) for key, seen in kept.items()} for label, kept in began.execution.items()}
     for at, one in sorted(progress.done.items()):
         kept = execution.setdefault(progress.todo[at].contender.label, {})
         for key in EXECUTION:

@@ -210,7 +210,8 @@ class Contract:
             raise Broken(f"{changed[0]} is not what it was")
 
     def _missing(self, field: str) -> None:
-        bare = dataclasses.replace(self.pair, **{field: None})
+        without: dict[str, Any] = {field: None}
+        bare = dataclasses.replace(self.pair, **without)
         try:
             sweep = self._edit(self.method.fit(bare, 0), pair=bare)
         except TedbenchError as error:

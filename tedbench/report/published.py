@@ -127,7 +127,7 @@ def _candidates(
 
 
 def _beside(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo) -> dict[str, Any]:
-    comparable = theirs["dataset_id"] == info.name and theirs["scale"] != "unknown"
+    comparable = theirs["dataset_id"] == info.name and theirs["scale"] != "unknown" and not info.part
     scaled = {"1": ours["mean"], "100": ours["mean_x100"], "2.5": ours["mean_clipscore"]}.get(theirs["scale"], math.nan)
     difference = scaled - theirs["value"]  # nan where the scale is unknown
     own_frame = next((model for model in OWN_FRAME if str(ours["family"]).startswith(model)), "")
@@ -171,7 +171,8 @@ def _reasons(ours: dict[str, Any], theirs: dict[str, Any], info: DatasetInfo, co
     if theirs["scale"] == "2.5" and "prefix" not in str(ours["convention"]):
         yield "CLIPScore puts 'A photo depicts ' before the text; ours has no prefix"
     if theirs["backbone"]:
-        yield f"published images are by {theirs['backbone']}; the model behind ours is not recorded"
+        model = f"ours by {ours['model']}" if ours["model"] else "the model behind ours is not recorded"
+        yield f"published images are by {theirs['backbone']}; {model}"
     if not theirs["backbone"] or re.search(r"not stated|assumed", theirs["backbone"]):
         yield "model behind the published images unclear"
     if theirs["method_id"] == "imagic" and "Imagen" in theirs["backbone"]:

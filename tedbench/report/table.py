@@ -20,7 +20,7 @@ SETTING = ["run", "method", "strength"]
 COLUMNS = (
     "run", "method", "strength", "metric", "spec", "family", "backbone", "size", "fit", "convention", "custom",
     "higher_is_better", "mean", "low", "high", "median", "n", "asked", "failed", "missing", "unscored", "images",
-    "seeds", "mean_x100", "mean_clipscore", "published_as",
+    "seeds", "mean_x100", "mean_clipscore", "published_as", "model",
 )  # fmt: skip
 
 
@@ -116,6 +116,7 @@ def summary(material: Material) -> pd.DataFrame:
             row |= {"failed": int(count.get("failed", 0)), "missing": int(count.get("missing", 0))}
             row["unscored"] = int(count.get("ok", 0)) - int(counted.get(key, 0))
             row["published_as"] = str(material.runs[run].methods.get(method, {}).get("published_as") or "")
+            row["model"] = ", ".join(material.runs[run].execution.get(method, {}).get("model", ()))
             rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
         ["run", "method", "metric", "strength"], kind="stable", ignore_index=True

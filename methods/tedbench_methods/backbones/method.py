@@ -14,6 +14,7 @@ from tedbench import facts, models
 from tedbench.errors import UsageError
 from tedbench.types import EditPair, Strength
 from tedbench_methods.backbones.base import Backbone
+from tedbench_methods.backbones.borrowed import Lender
 from tedbench_methods.backbones.loading import load
 from tedbench_methods.backbones.sampling import generator, normal
 
@@ -37,9 +38,7 @@ class OnModel:
     def backbone(self) -> Backbone:
         """The shared model, loaded once a process; which one it is becomes a fact of the cells."""
         backbone = load(self.model, self.device, self.dtype)
-        precision = str(backbone.dtype).removeprefix("torch.")
-        threads = torch.get_num_threads()
-        facts.note(model=backbone.name, device=str(backbone.device), dtype=precision, threads=threads)
+        note_execution(backbone)
         return backbone
 
     def prepare(self) -> None:
@@ -70,6 +69,12 @@ class Guided(Sampling):
 
     guidance: float = 7.5
     """Weight w of classifier-free guidance; 1 is none."""
+
+
+def note_execution(model: Backbone | Lender) -> None:
+    """Note what decides about bytes: model, device, dtype, threads."""
+    precision = str(model.dtype).removeprefix("torch.")
+    facts.note(model=model.name, device=str(model.device), dtype=precision, threads=torch.get_num_threads())
 
 
 def noise(backbone: Backbone, pair: EditPair, seed: int) -> Tensor:

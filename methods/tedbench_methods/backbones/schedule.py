@@ -106,16 +106,19 @@ class Table(Schedule):
     def coefficients(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """√ᾱ_t and √(1 − ᾱ_t)."""
         t = t.to("cpu", torch.float64)
+        whole = (t == t.floor()) & (t <= self.T - 1)
+        # A whole time gives the table's own value, to the last bit.
+        alpha_bar = self.alpha_bar[t.clamp(0, self.T - 1).long()]
+        if not whole.all():
+            alpha_bar = torch.where(whole, alpha_bar, self._between(t))
+        alpha_bar = torch.where(t < 0, self.clean_alpha_bar, alpha_bar)
+        return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+
+    def _between(self, t: Tensor) -> Tensor:
         log_snr = torch.logit(self.alpha_bar.clamp(min=_SMALLEST))
         below = t.floor().clamp(0, max(self.T - 2, 0)).long()
         above = (below + 1).clamp(max=self.T - 1)
-        lerped = torch.lerp(log_snr[below], log_snr[above], t - below)
-        # A whole time gives the table's own value, to the last bit.
-        whole = (t == t.floor()) & (t >= 0) & (t <= self.T - 1)
-        exact = self.alpha_bar[t.clamp(0, self.T - 1).long()]
-        alpha_bar = torch.where(whole, exact, torch.sigmoid(lerped))
-        alpha_bar = torch.where(t < 0, torch.full_like(alpha_bar, self.clean_alpha_bar), alpha_bar)
-        return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        return torch.sigmoid(torch.lerp(log_snr[below], log_snr[above], t - below))
 
     def path(self, steps: int) -> list[float]:
         """The whole times that diffusers' DDIMScheduler sets, 1 to T of them."""

@@ -35,11 +35,11 @@ def pipeline(name: str) -> Any:
         return MAKERS[name]()
 
 
-def _sd1() -> Any:
+def _sd1(**unet: Any) -> Any:
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     return StableDiffusionPipeline(
-        vae=_vae(), text_encoder=_text_encoder(), tokenizer=_tokenizer(), unet=_unet(),
+        vae=_vae(), text_encoder=_text_encoder(), tokenizer=_tokenizer(), unet=_unet(**unet),
         scheduler=DDIMScheduler(**_SCHEDULE), safety_checker=None, feature_extractor=None,
         requires_safety_checker=False,
     )  # fmt: skip
@@ -80,13 +80,22 @@ def _ip2p() -> Any:
     )  # fmt: skip
 
 
+def _ledits() -> Any:
+    # LEDITS++ masks by the cross-attention at a quarter of the latents' size, which the smaller networks do not have.
+    return _sd1(
+        block_out_channels=(16, 16, 32), down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+
+
 MAKERS: dict[str, Callable[[], Any]] = {
     "tiny-sd1": _sd1,
     "tiny-sd2": _sd2,
     "tiny-sdxl": _sdxl,
     "tiny-ip2p": _ip2p,
+    "tiny-ledits": _ledits,
 }
-"""SD 1.x (ε), SD 2.x (v), SDXL, and InstructPix2Pix's 8-channel SD."""
+"""SD 1.x (ε), SD 2.x (v), SDXL, InstructPix2Pix's 8-channel SD, and an SD 1.x that LEDITS++ can look into."""
 
 
 def _unet(**options: Any) -> Any:
