@@ -98,7 +98,7 @@ class Contract:
 
     def _is_configuration(self) -> None:
         cls = type(self.method)
-        if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:
             raise Broken(f"{cls.__name__} is no frozen dataclass")
         missing = dataclasses.MISSING
         bare = [f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing]
@@ -139,7 +139,7 @@ class Contract:
         if prepare is not None:
             prepare()
         elif getattr(self.method, "model", ""):
-            load(self.method.model)  # type: ignore[attr-defined]
+            load(self.method.model)
 
     def _same_seed(self) -> None:
         for seed in (1, 2):
