@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from tedbench import images, registry
+from tedbench.cli import app
 from tedbench.types import EditPair, ImageFile, Method, Metric
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +81,14 @@ def _report(python: Path) -> dict[str, Any]:
     return found
 
 
+def _check(python: Path, spec: str) -> str:
+    """`tedbench check` in that environment."""
+    command = [str(python), "-c", "from tedbench.cli import main; main()", "check", spec]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=python.parent.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def _write(folder: Path, name: str, entries: str, source: str) -> Path:
     module = name.replace("-", "_")
     (folder / name / module).mkdir(parents=True)
@@ -101,6 +111,7 @@ def test_a_strangers_package_is_found_clashes_are_named_and_so_is_what_does_not_
     assert alone["scores"] == [1.0, 0.0]
     assert alone["error"][0] == "UnknownName"  # example-broken is not installed yet
     assert not alone["torch"]
+    assert "example-negative: 14 promises kept, 0 broken" in _check(python, "example-negative")
 
     entries = 'example-broken = "broken_plugin:Thing"'
     _install(python, _write(tmp_path, "broken-plugin", entries, 'raise RuntimeError("no driver found")\n'))
@@ -125,15 +136,19 @@ def _picture(folder: Path) -> EditPair:
 
 
 def _example(readme: Path, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    return registry.make(kind, _example_spec(readme, kind, folder, monkeypatch))
+
+
+def _example_spec(readme: Path, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int = 0) -> str:
     if not readme.exists():
         pytest.skip(f"no {readme.name} in {readme.parent.name} yet")
     blocks = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
-    source = next(block for block in blocks if "@dataclass" in block)
-    (folder / f"readme_{kind}.py").write_text(source, encoding="utf-8")
+    source = [block for block in blocks if "@dataclass" in block][number]
+    (folder / f"readme_{kind}_{number}.py").write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(str(folder))
     match = re.search(r"@dataclass.*\nclass (\w+)", source)
     assert match
-    return registry.make(kind, f"readme_{kind}:{match[1]}")
+    return f"readme_{kind}_{number}:{match[1]}"
 
 
 def test_the_method_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +165,17 @@ def test_the_method_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert sweep == [method.edit(pair, state, [a], seed=1)[0].tobytes() for a in grid]
     assert sweep[-1] != method.edit(pair, state, grid, seed=2)[-1].tobytes()
     assert x.tobytes() == before
-    assert registry.make("method", "readme_method:Grain@20").sigma == 20
+    assert registry.make("method", "readme_method_0:Grain@20").sigma == 20
+
+
+@pytest.mark.parametrize(("number", "options"), [(0, ""), (1, "?steps=4")])
+def test_the_methods_in_the_readme_keep_the_contract(
+    number: int, options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = _example_spec(ROOT / "methods" / "README.md", "method", tmp_path, monkeypatch, number)
+    done = CliRunner().invoke(app, ["check", spec + options])
+    assert done.exit_code == 0, done.output
+    assert "0 broken" in done.output
 
 
 def test_the_metric_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

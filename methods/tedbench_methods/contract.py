@@ -138,8 +138,8 @@ class Contract:
         prepare = getattr(self.method, "prepare", None)
         if prepare is not None:
             prepare()
-        elif getattr(self.method, "model", ""):
-            load(self.method.model)
+        elif isinstance(model := getattr(self.method, "model", None), str) and model:
+            load(model)
 
     def _same_seed(self) -> None:
         for seed in (1, 2):

@@ -40,7 +40,9 @@ UNET_FLOPS = 0.803e12
 def pair() -> EditPair:
     rng = np.random.default_rng(0)
     data = images.encode_png(Image.fromarray(rng.integers(0, 256, (96, 128, 3)).astype(np.uint8)))
-    return EditPair("speed", ImageFile("speed.png", images.sha256(data), data=data), "A photo of a sitting dog.", "speed")
+    return EditPair(
+        "speed", ImageFile("speed.png", images.sha256(data), data=data), "A photo of a sitting dog.", "speed"
+    )
 
 
 class Port:
@@ -124,13 +126,18 @@ def compare(how: Imagic, repeats: int) -> dict[str, Any]:
         fit, our_fit = timed(lambda: how.fit(one, 0), device)
         ours, our_sweep = timed(lambda fit=fit: how.edit(one, fit, how.strength.grid, 0), device)
         rows.append({"fit": our_fit, "port_fit": port_fit, "sweep": our_sweep, "port_sweep": port_sweep})
-        gap = max(gap, *(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in zip(ours, theirs, strict=True)))
+        gap = max(
+            gap,
+            *(int(np.abs(np.asarray(a, int) - np.asarray(b, int)).max()) for a, b in zip(ours, theirs, strict=True)),
+        )
     rows = rows[1:]
     medians = {f"{name}_seconds": statistics.median(row[name] for row in rows) for name in rows[0]}
     ratios = {
         f"{name}_ratio": statistics.median(row[f"port_{name}"] / row[name] for row in rows) for name in ("fit", "sweep")
     }
-    spread = {f"{name}_ratios": sorted(round(row[f"port_{name}"] / row[name], 3) for row in rows) for name in ("fit", "sweep")}
+    spread = {
+        f"{name}_ratios": sorted(round(row[f"port_{name}"] / row[name], 3) for row in rows) for name in ("fit", "sweep")
+    }
     return {**medians, **ratios, **spread, "repeats": repeats, "largest_gap_of_255": gap}
 
 
@@ -205,14 +212,20 @@ def main() -> None:
     asked = parser.parse_args()
     model = sd15(asked.device, asked.dtype) if asked.model == "sd15" else asked.model
     short = {} if asked.full else {"embedding_steps": 30, "tuning_steps": 30, "steps": 20}
-    given = {"model": model, "device": asked.device, **short, **({} if asked.dtype == "auto" else {"dtype": asked.dtype})}
+    given = {
+        "model": model,
+        "device": asked.device,
+        **short,
+        **({} if asked.dtype == "auto" else {"dtype": asked.dtype}),
+    }
     how: Imagic = registry.build("method", f"imagic@{asked.preset}", given)
     found = stages(how) if asked.full else compare(how, asked.repeats)
     backbone = backbones.load(model, how.device, how.dtype)
     report = {
         "model": asked.model, "preset": asked.preset, "device": str(backbone.device), "dtype": str(backbone.dtype),
         "gpu": torch.cuda.get_device_name(backbone.device) if backbone.device.type == "cuda" else None,
-        "threads": torch.get_num_threads(), "parameters": sum(p.numel() for p in backbone.networks["unet"].parameters()),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in backbone.networks["unet"].parameters()),
         "embedding_steps": how.embedding_steps, "tuning_steps": how.tuning_steps, "sampling_steps": how.steps,
         "strengths": len(how.strength.grid), **found, "versions": environment.versions(),
         "hardware": environment.hardware(), "git_commit": environment.git_commit(), "created": environment.now(),
