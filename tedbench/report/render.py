@@ -123,7 +123,7 @@ def _footnotes(report: Report) -> list[str]:
     if not report.beside["verified"].all():
         lines.append("* quoted second-hand")
     if not report.beside["comparable"].all():
-        lines.append("? not comparable: scale or data set of the published number unclear, or ours is a part of the data set")
+        lines.append("? not comparable: scale or data set of the published number unclear, or ours is a part of it")
     return lines
 
 
