@@ -20,16 +20,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tedbench import images
+from tedbench import facts, images
 from tedbench.errors import TedbenchError, short
-from tedbench.types import EditPair, ImageFile, Method
+from tedbench.types import EditPair, Method, Strength
 from tedbench_methods.backbones.fingerprint import fingerprints
 from tedbench_methods.backbones.loading import load
+from tedbench_methods.pictures import encoded_anew, pictures
 
 TOLERANCE = 2
 """Levels, of 255, that a pixel may move when a sweep is split or reordered: sums in another order round differently."""
-SIZE = (96, 80)
-"""Width and height of the pictures; not square, so that framing is tried too."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,6 @@ class Skip(Exception):
     """A promise that cannot be tried on this method."""
 
 
-def pictures() -> tuple[EditPair, EditPair]:
-    """Two pairs with every text, about drawn pictures; uids `contract-0` and `contract-1`."""
-    return _pair(0, "A photo of a sitting dog."), _pair(1, "A photo of two trees in autumn.")
-
-
 class Contract:
     """The promises of one method.
 
@@ -63,8 +57,8 @@ class Contract:
 
     def __init__(self, method: Method) -> None:
         self.method = method
-        self.pair, self.other = pictures()
-        self.grid = tuple(method.strength.grid)
+        self.pair, *self.others = pictures()
+        self.grid: tuple[float, ...] = ()
 
     def findings(self) -> Iterator[Finding]:
         """Try every promise, in turn; after a method that cannot edit at all, the rest is not tried.
@@ -84,7 +78,7 @@ class Contract:
             ("a state can be pickled", self._pickled),
             ("nothing is kept in self", self._self),
             ("arguments come back as they went in", self._arguments),
-            ("global random generators stay where they are", self._generators),
+            ("global random generators and torch's settings stay where they are", self._generators),
             ("the shared model is bit for bit as it was", self._model),
             ("a missing source_text is refused, or not read", lambda: self._missing("source_text")),
             ("a missing instruction is refused, or not read", lambda: self._missing("instruction")),
@@ -107,6 +101,9 @@ class Contract:
 
     def _strength(self) -> None:
         knob = self.method.strength
+        if not isinstance(knob, Strength):
+            raise Broken(f"strength is a {type(knob).__name__}, and no tedbench.types.Strength")
+        self.grid = tuple(float(strength) for strength in knob.grid)
         if not self.grid:
             raise Broken("the grid is empty")
         if list(self.grid) != sorted(set(self.grid)):
@@ -117,7 +114,7 @@ class Contract:
     def _images(self) -> None:
         self._load_model()
         self.marks = fingerprints()
-        self.fields, self.inside = _fields(self.method), set(vars(self.method))
+        self.fields, self.inside = _fields(self.method), _inside(self.method)
         self.before = _generator_states()
         self.pixels = images.read(self.pair.image).tobytes()
         self.strengths = list(self.grid)
@@ -170,11 +167,18 @@ class Contract:
         self._near(self._edit(self.state, self.grid[::-1])[::-1], self.sweep)
 
     def _no_memory(self) -> None:
-        self._edit(self.method.fit(self.other, 0), pair=self.other)
+        forth = [_bytes(self._edit(self.method.fit(pair, 0), pair=pair)) for pair in self.others]
         if _bytes(self._edit(self.state)) != _bytes(self.sweep):
             raise Broken("after another pair, the same state gives another sweep")
         if _bytes(self._edit(self.method.fit(self.pair, 0))) != _bytes(self.sweep):
             raise Broken("after another pair, a fit on the first gives another sweep")
+        back = [_bytes(self._edit(self.method.fit(pair, 0), pair=pair)) for pair in self.others[::-1]]
+        if forth != back[::-1]:  # each now came after another one
+            raise Broken("a pair gets other images where another one came before it")
+        # The same picture in another file: what is kept under a file's hash is served to one of the two only.
+        twin = encoded_anew(self.others[1])
+        if _bytes(self._edit(self.method.fit(twin, 0), pair=twin)) != forth[1]:
+            raise Broken("a pair about a picture that was seen before is not treated as a new one")
 
     def _pickled(self) -> None:
         try:
@@ -187,8 +191,8 @@ class Contract:
     def _self(self) -> None:
         if _fields(self.method) != self.fields:
             raise Broken("a field changed")
-        if set(vars(self.method)) != self.inside:
-            raise Broken(f"self now holds {min(set(vars(self.method)) - self.inside)!r}")
+        if _inside(self.method) != self.inside:
+            raise Broken(f"self now holds {min(_inside(self.method) - self.inside)!r}")
 
     def _arguments(self) -> None:
         if self.strengths != list(self.grid):
@@ -199,7 +203,7 @@ class Contract:
     def _generators(self) -> None:
         moved = [name for name, state in self.before.items() if self.after[name] != state]
         if moved:
-            raise Broken(f"{moved[0]}'s global generator was used; make one from the seed")
+            raise Broken(f"{moved[0]} moved; make a generator from the seed, and put settings back")
 
     def _model(self) -> None:
         if not self.marks:
@@ -213,13 +217,16 @@ class Contract:
         without: dict[str, Any] = {field: None}
         bare = dataclasses.replace(self.pair, **without)
         try:
-            sweep = self._edit(self.method.fit(bare, 0), pair=bare)
+            with facts.noted() as said:
+                sweep = self._edit(self.method.fit(bare, 0), pair=bare)
         except TedbenchError as error:
-            if field not in str(error).replace(" ", "_"):
+            if field not in str(error).lower().replace(" ", "_"):
                 raise Broken(f"it is refused without saying so: {short(error, 90)}") from error
             return
-        if _bytes(sweep) != _bytes(self.sweep):
-            raise Broken("without it the images are others, so something else was put in its place")
+        if _bytes(sweep) != _bytes(self.sweep) and f"{field}_by" not in said:
+            raise Broken(
+                f"without it the images are others, so something was put in its place; note {field}_by if that is meant"
+            )
 
     def _edit(
         self, state: Any, strengths: Sequence[float] | None = None, seed: int = 0, pair: EditPair | None = None
@@ -240,26 +247,19 @@ def _tried(promise: str, attempt: Callable[[], None]) -> Finding:
         attempt()
     except Skip as skip:
         return Finding(promise, None, str(skip))
-    except Exception as error:  # noqa: BLE001  (a stranger's method can raise anything)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  (a stranger's method can raise anything, sys.exit() too)
         return Finding(promise, False, str(error) if isinstance(error, Broken) else short(error))
     return Finding(promise, True)
 
 
-def _pair(number: int, target_text: str) -> EditPair:
-    rng = np.random.default_rng(number)
-    y, x = np.mgrid[0 : SIZE[1], 0 : SIZE[0]] / max(SIZE)
-    pixels = np.stack([x, y, 1 - x], -1) * rng.uniform(60, 255, 3)
-    pixels[20:50, 30:70] = rng.uniform(0, 255, 3)
-    data = images.encode_png(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)))
-    uid = f"contract-{number}"
-    return EditPair(
-        uid, ImageFile(f"{uid}.png", images.sha256(data), data=data), target_text, image_id=uid,
-        source_text="A photo.", instruction="Change it.",
-    )  # fmt: skip
-
-
 def _bytes(sweep: Sequence[Image.Image]) -> list[bytes]:
     return [image.tobytes() for image in sweep]
+
+
+def _inside(method: Any) -> set[str]:
+    return set(getattr(method, "__dict__", ()))  # with slots there is nothing that could be added
 
 
 def _fields(method: Any) -> str:
@@ -267,11 +267,12 @@ def _fields(method: Any) -> str:
 
 
 def _generator_states() -> dict[str, str]:
-    numpy_state = np.random.get_state()
+    torch_settings = (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads())
     return {
-        "random": repr(random.getstate()),
-        "numpy": repr(numpy_state),
-        "torch": repr(torch.get_rng_state().tolist()),
+        "random's global generator": repr(random.getstate()),
+        "numpy's global generator": repr(np.random.get_state()),
+        "torch's global generator": repr(torch.get_rng_state().tolist()),
+        "torch's global setting": repr(torch_settings),
     }
 
 
@@ -283,10 +284,11 @@ def _seed_generators(seed: int) -> None:
 
 @contextmanager
 def _generators_restored() -> Iterator[None]:
-    python, numpy_state = random.getstate(), np.random.get_state()
+    python, numpy_state, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.set_grad_enabled(torch.is_grad_enabled()):
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy_state)
+        torch.set_num_threads(threads)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from torch import Tensor
 from tedbench import facts
 from tedbench.errors import MethodError, short
 from tedbench.types import EditPair
-from tedbench_methods.backbones import Text
+from tedbench_methods.backbones import Backbone, Text
 
 _FORMAT = "tedbench-imagic-fit-1"
+_ABOUT = ("model", "content", "pair", "seconds")
+"""Fields that go into a file's metadata."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +29,32 @@ class Fit:
     """e_tgt, e_opt and what the networks learned, on the CPU or a GPU; can be pickled, saved and shared."""
 
     model: str
-    """Name of the model it was made on, with its hash; it is of no use to another."""
+    """Name of the model it was made on, for people."""
+    content: str
+    """Hash of that model's files, wherever they lie; a fit is of no use to another model."""
+    pair: str
+    """What it was made for, see `made_for`."""
     e_tgt: Text
     e_opt: Text
     weights: Mapping[str, Mapping[str, Tensor]]
     """Network → parameter → value: all of them, or LoRA adapters; empty without fine-tuning."""
     losses: Mapping[str, Tensor]
     """Stage → the loss before each of its steps."""
+    seconds: float = 0.0
+    """What making it took."""
+
+    def check(self, backbone: Backbone, pair: EditPair) -> None:
+        """Refuse to serve another model or pair.
+
+        Raises:
+            MethodError: saying which it was made for.
+        """
+        if self.content != backbone.content:
+            raise MethodError(
+                f"the fit was made on {self.model}, the model is {backbone.name}; fit again, or load that"
+            )
+        if self.pair != made_for(pair):
+            raise MethodError(f"the fit was made for {self.pair}, the pair is {made_for(pair)}; fit again")
 
     def save(self, path: str | Path, about: Mapping[str, str] | None = None) -> None:
         """Write it as safetensors, whole or not at all.
@@ -56,7 +76,8 @@ class Fit:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".fit", dir=path.parent) as scratch:
                 written = Path(scratch) / path.name
-                save_file(on_cpu, written, {"format": _FORMAT, "model": self.model, **(about or {})})
+                origin = {name: str(getattr(self, name)) for name in _ABOUT}
+                save_file(on_cpu, written, {"format": _FORMAT, **origin, **(about or {})})
                 written.replace(path)
         except (OSError, SafetensorError) as error:
             raise MethodError(f"fit {path} cannot be written ({short(error, 90)}); nothing was kept there") from error
@@ -74,7 +95,8 @@ class Fit:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
         except (OSError, SafetensorError) as error:
             raise MethodError(f"fit {path} cannot be read ({short(error, 90)}); delete it and fit again") from error
-        if about.get("format") != _FORMAT:
+        known = {"e_tgt", "e_opt", "weights", "loss"}
+        if about.get("format") != _FORMAT or {name.partition("/")[0] for name in tensors} - known:
             raise MethodError(f"{path} is no fit of ours; give a file that Fit.save wrote")
         found: dict[str, dict[str, Any]] = {"e_tgt": {}, "e_opt": {}, "weights": {}, "loss": {}}
         for name, value in tensors.items():
@@ -84,21 +106,42 @@ class Fit:
                 found[kind].setdefault(network, {})[key] = value
             else:
                 found[kind][rest] = value
-        return cls(about["model"], Text(found["e_tgt"]), Text(found["e_opt"]), found["weights"], found["loss"])
+        texts = Text(found["e_tgt"]), Text(found["e_opt"])
+        model, content, pair = (about.get(name, "") for name in _ABOUT[:3])
+        return cls(model, content, pair, *texts, found["weights"], found["loss"], float(about.get("seconds") or 0))
+
+
+def made_for(pair: EditPair) -> str:
+    """What moves a fit of a pair: its uid, which the noise comes from, its image and its target text."""
+    return f"{pair.uid} ({pair.image.sha256[:12]}, {pair.target_text!r})"
 
 
 class Shelf:
     """Where one fit would be kept: a name that everything which moves it goes into."""
 
-    def __init__(
-        self, folder: str, method: Any, unmoving: Sequence[str], model: str, pair: EditPair, seed: int
-    ) -> None:
-        fields = {k: v for k, v in dataclasses.asdict(method).items() if k not in (*unmoving, "model")}
-        key = {"fields": fields, "model": model, "image": pair.image.sha256, "uid": pair.uid, "seed": seed,
-               "text": pair.target_text}  # fmt: skip
+    def __init__(self, folder: str, fields: Mapping[str, Any], backbone: Backbone, pair: EditPair, seed: int) -> None:
+        # What `auto` has become, and not the word; and the model by its content, wherever it lies.
+        computed = {"model": backbone.content, "device": backbone.device.type, "dtype": str(backbone.dtype)}
+        key = {**fields, **computed, "pair": made_for(pair), "seed": seed}
         self._about = json.dumps(key, sort_keys=True)
         name = f"{pair.uid}--s{seed}-{hashlib.sha256(self._about.encode()).hexdigest()[:12]}.safetensors"
-        self._path = Path(folder) / name if folder else None
+        self._path = Path(folder).expanduser() / name if folder else None
+
+    @staticmethod
+    def check(folder: str) -> None:
+        """Make the folder of fits, so that what cannot be written to is known before anything was fitted.
+
+        Raises:
+            MethodError: if it cannot be made or written to.
+        """
+        if not folder:
+            return
+        try:
+            Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".fit", dir=Path(folder).expanduser()):
+                pass
+        except OSError as error:
+            raise MethodError(f"fits cannot be kept in {folder} ({error.strerror}); name another folder") from error
 
     def find(self) -> Fit | None:
         """The fit kept there, if any."""

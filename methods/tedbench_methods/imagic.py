@@ -20,24 +20,39 @@ returned. Presets, with what each source does not state marked as ours:
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
+import torch
 from PIL import Image
 from torch import Tensor
 
 from tedbench import facts, images
-from tedbench.errors import MethodError, UsageError
+from tedbench.errors import UnknownName, UsageError
 from tedbench.types import EditPair, Strength
 from tedbench_methods.backbones import Backbone, Text, denoising_loss, interpolate
 from tedbench_methods.backbones.method import Guided, check_strengths, noise
 from tedbench_methods.backbones.sampling import Denoiser, generator, in_batches, sample
-from tedbench_methods.backbones.tuning import Descent, Optimizer, Scope, copied, descend, learned, taught, unfreeze
-from tedbench_methods.fits import Fit, Shelf
+from tedbench_methods.backbones.tuning import (
+    Descent,
+    Optimizer,
+    Scope,
+    check_installed,
+    copied,
+    descend,
+    learned,
+    taught,
+    unfreeze,
+)
+from tedbench_methods.fits import Fit, Shelf, made_for
 
-EDITING = ("sampler", "steps", "guidance", "batch", "extrapolate", "fits", "device")
+Sampler = Literal["ddim", "ddpm"]
+EDITING = ("sampler", "steps", "guidance", "batch", "extrapolate", "fits", "checkpointing")
 """Fields that do not move a fit."""
 
 
@@ -73,7 +88,7 @@ class Imagic(Guided):
     """Of stage B: adam, or adam8bit (needs bitsandbytes)."""
     checkpointing: bool = False
     """Compute activations twice instead of keeping them."""
-    sampler: Literal["ddim", "ddpm"] = "ddim"
+    sampler: Sampler = "ddim"
     """The paper found DDIM slightly better."""
     extrapolate: bool = False
     """Allow η > 1."""
@@ -89,16 +104,32 @@ class Imagic(Guided):
         super().__post_init__()
         if min(self.embedding_steps, self.tuning_steps) < 0 or min(self.fit_batch, self.rank) < 1:
             raise UsageError("imagic: steps of A and B start at 0, fit_batch and rank at 1")
+        for rate in (self.embedding_rate, self.tuning_rate):
+            if not 0 < rate < math.inf:
+                raise UsageError(f"imagic: rate {rate} is no learning rate; give a small positive number, as 1e-3")
+        for name, known in (("tuning", Scope), ("optimizer", Optimizer), ("sampler", Sampler)):
+            if getattr(self, name) not in get_args(known):
+                raise UnknownName(f"{name} of imagic", str(getattr(self, name)), get_args(known))
+
+    def prepare(self) -> None:
+        """Load the model, and refuse what would fail after a fit that took minutes."""
+        super().prepare()
+        check_installed(self.tuning if self.tuning_steps else "whole", self.optimizer)
+        Shelf.check(self.fits)
 
     def fit(self, pair: EditPair, seed: int) -> Fit:
         """Stages A and B; from the folder of fits, if it is there."""
         backbone = self.backbone
-        shelf = Shelf(self.fits, self, EDITING, backbone.name, pair, seed)
+        unmoved = (*EDITING, "model", "device", "dtype")  # of these the shelf looks at what they have become
+        moving = {name: value for name, value in dataclasses.asdict(self).items() if name not in unmoved}
+        shelf = Shelf(self.fits, {**moving, "class": type(self).__qualname__}, backbone, pair, seed)
         fit = shelf.find()
         if fit is None:
+            started = time.perf_counter()
             fit = optimise(self, backbone, pair, seed)
+            fit = dataclasses.replace(fit, seconds=time.perf_counter() - started)
             shelf.keep(fit)
-        facts.note(loss={stage: loss.tolist() for stage, loss in fit.losses.items()})
+        facts.note(loss={stage: loss.tolist() for stage, loss in fit.losses.items()}, fit_seconds=fit.seconds)
         return fit
 
     def edit(self, pair: EditPair, state: Fit, strengths: Sequence[float], seed: int) -> list[Image.Image]:
@@ -106,14 +137,11 @@ class Imagic(Guided):
 
         Raises:
             UsageError: for an η below 0, or above 1 without `extrapolate`.
-            MethodError: if the fit was made on another model.
+            MethodError: if the fit was made on another model, or for another pair.
         """
         check_strengths(strengths, self.strength, self.extrapolate)
         backbone = self.backbone
-        if state.model != backbone.name:
-            raise MethodError(
-                f"the fit was made on {state.model}, the model is {backbone.name}; fit again, or load that"
-            )
+        state.check(backbone, pair)
         tuned = backbone.exchanged({
             name: taught(backbone.networks[name], weights) for name, weights in state.weights.items()
         })  # fmt: skip
@@ -140,21 +168,23 @@ def optimise(how: Imagic, backbone: Backbone, pair: EditPair, seed: int) -> Fit:
     """
     image = images.read(pair.image)
     x_0, e_tgt = backbone.encode(image), backbone.embed([pair.target_text])
-    copies = {name: copied(network, how.checkpointing) for name, network in backbone.networks.items()}
+    masters = backbone.masters if how.tuning == "whole" else {}
+    copies = {
+        name: copied(network, how.checkpointing, masters.get(name)) for name, network in backbone.networks.items()
+    }
     working = backbone.exchanged(copies)
-    source = generator(pair, seed, "stage A")
-    e_opt, loss_a = optimise_embedding(
-        working, x_0, e_tgt, Descent(how.embedding_steps, how.embedding_rate, how.fit_batch), source
-    )
+    source, scaled = generator(pair, seed, "stage A"), backbone.dtype == torch.float16
+    descent = Descent(how.embedding_steps, how.embedding_rate, how.fit_batch, scaled=scaled)
+    e_opt, loss_a = optimise_embedding(working, x_0, e_tgt, descent, source)
     losses: dict[str, Tensor] = {"embedding": loss_a}
     weights: dict[str, Mapping[str, Tensor]] = {}
-    descent = Descent(how.tuning_steps, how.tuning_rate, how.fit_batch, how.optimizer)
+    descent = Descent(how.tuning_steps, how.tuning_rate, how.fit_batch, how.optimizer, scaled)
     for lesson in working.lessons(image, x_0, e_opt, e_tgt) if how.tuning_steps else ():
         moving = unfreeze(copies[lesson.name], how.tuning, how.rank, generator(pair, seed, f"LoRA {lesson.name}"))
         source = generator(pair, seed, f"stage B {lesson.name}")
         losses[lesson.name] = descend(moving, lesson.loss, backbone.schedule, lesson.shape, descent, source)
         weights[lesson.name] = learned(copies[lesson.name])
-    return Fit(backbone.name, e_tgt, e_opt, weights, losses)
+    return Fit(backbone.name, backbone.content, made_for(pair), e_tgt, e_opt, weights, losses)
 
 
 def optimise_embedding(backbone: Backbone, x_0: Tensor, e_tgt: Text, how: Descent, source: Any) -> tuple[Text, Tensor]:

@@ -51,6 +51,15 @@ class Outputs:
         """Whether every seed has the same images."""
         return "seed" not in naming.fields_of(self.template)
 
+    def prepare(self) -> None:
+        """Refuse a folder that is not there, rather than miss its files one by one.
+
+        Raises:
+            DataError: if it is not there.
+        """
+        if not naming.is_folder(Path(self.folder)):
+            raise DataError(f"outputs: no folder {self.folder}; relative ones count from where the program runs")
+
     def fit(self, pair: EditPair, seed: int) -> None:
         """Learn nothing."""
 

@@ -79,6 +79,7 @@ class Calls:
             raise UsageError(f"diffusers: fraction_of names {name}, which is {of!r} and no number of steps")
         if not hasattr(pipe, "get_timesteps"):
             return int(of * strength)
+        pipe.scheduler.set_timesteps(of, device=pipe.device)  # some have none before their first call
         return int(pipe.get_timesteps(of, strength, pipe.device)[1])
 
 

@@ -152,6 +152,6 @@ class Pipeline(OnModel):
         with lender.lent(generator(pair, seed, "global").initial_seed()) as pipe:
             calls.prepare(pipe)
             made = [calls.edit(borrowed.copied(pipe), strength) for strength in strengths]
-        no_step = [strength for strength, (_, steps) in zip(strengths, made, strict=True) if steps == 0]
+        no_step = [float(strength) for strength, (_, steps) in zip(strengths, made, strict=True) if steps == 0]
         facts.note(batches=[1] * len(made), split=False, text=", ".join(sorted(self.reads)), no_step=no_step)
         return [edited for edited, _ in made]

@@ -4,7 +4,8 @@
 
 t0 in [0, 1] is exact and continuous: α and σ are interpolated in log-SNR at time T · t0, and the first step is a
 partial one to the next time of the sampler's grid. Both ends are defined: t0 = 0 is the autoencoder's round trip,
-t0 = 1 starts from ε alone. (diffusers' img2img rounds t0 to whole steps, and at 1 still adds the input.)
+t0 = 1 starts from ε alone. Towards 0 the noise falls to that of time 0, σ of 0.03 in Stable Diffusion, and not below:
+its schedule has no less. (diffusers' img2img rounds t0 to whole steps, and at 1 still adds the input.)
 """
 
 from __future__ import annotations

@@ -1,12 +1,16 @@
 """Imagic's fit and its 11-strength sweep, ours against a plain port, in one process on one model.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/imagic_speed.py --out results/benchmarks/imagic_speed_tiny.json
-    python tests/benchmarks/imagic_speed.py --model sd15 --device cuda --full --out …        (a GPU; no plain port)
+    python tests/benchmarks/imagic_speed.py --model sd15 --device cuda --full --peak-tflops 989 --out …
     python tests/benchmarks/imagic_speed.py --model sd15 --device cuda --preset low-memory --full --out …
+
+The last two are for a GPU: ours alone, all steps of a preset, stage by stage; 989 TFLOP/s is what an H100 or H200 does
+at most in dense bf16.
 
 The plain port is what one writes first, without the common mistakes: image and text are encoded once, the model is
 frozen while the embedding is optimised, batch 1, and one strength after the other, each with its guidance batch of 2.
-Both do the same number of steps of the same arithmetic; how far their images are apart is reported. `sd15` has the
+Both do the same number of steps of the same arithmetic; how far their images are apart is reported. The port's Adam is
+torch's default, ours its fused form, which is most of what the fit gains. `sd15` has the
 architecture of Stable Diffusion 1.5 at 512² with random weights: time and memory do not depend on what weights say.
 """
 
@@ -17,6 +21,7 @@ import copy
 import dataclasses
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,12 +34,9 @@ from PIL import Image
 from tedbench import environment, facts, images, models, registry
 from tedbench.types import EditPair, ImageFile
 from tedbench_methods import backbones
-from tedbench_methods.backbones import loading, sampling
+from tedbench_methods.backbones import sampling
 from tedbench_methods.backbones.method import noise
 from tedbench_methods.imagic import Imagic
-
-UNET_FLOPS = 0.803e12
-"""Of one forward pass of SD 1.5's U-Net at 64×64 latents, twice its multiply–adds; measured by --flops."""
 
 
 def pair() -> EditPair:
@@ -141,8 +143,8 @@ def compare(how: Imagic, repeats: int) -> dict[str, Any]:
     return {**medians, **ratios, **spread, "repeats": repeats, "largest_gap_of_255": gap}
 
 
-def stages(how: Imagic) -> dict[str, Any]:
-    """Seconds and peak memory of each stage of ours alone, and the share of the device's peak, where it is known."""
+def stages(how: Imagic, peak_tflops: float | None) -> dict[str, Any]:
+    """Seconds and peak memory of each stage of ours alone, and the share of the device's peak, where that is given."""
     one, device = pair(), how.backbone.device
     short = dataclasses.replace(how, embedding_steps=3, tuning_steps=3, steps=2)
     short.edit(one, short.fit(one, 0), how.strength.grid, 0)  # kernels are chosen and caches filled
@@ -164,22 +166,36 @@ def stages(how: Imagic) -> dict[str, Any]:
     found["fit_and_sweep_seconds"] = found["stages_A_and_B_seconds"] + found["sweep_seconds"]
     found["batches"] = kept["batches"]
     # A forward pass once, a backward pass twice more; in stage A only through activations, about as much again.
-    passes = how.fit_batch * (2 * how.embedding_steps + 3 * how.tuning_steps) + 2 * len(how.strength.grid) * how.steps
-    found["unet_passes"] = passes
+    fit = how.fit_batch * (2 * how.embedding_steps + 3 * how.tuning_steps)
+    sweep = 2 * len(how.strength.grid) * how.steps
+    found |= {"flops_of_a_pass": flops(how), "passes_of_the_fit": fit, "passes_of_the_sweep": sweep}
+    if peak_tflops:
+        for name, passes, seconds in (
+            ("fit", fit, found["stages_A_and_B_seconds"]), ("sweep", sweep, found["sweep_seconds"])
+        ):  # fmt: skip
+            found[f"{name}_share_of_peak"] = passes * found["flops_of_a_pass"] / seconds / (peak_tflops * 1e12)
     return found
 
 
-def sd15(device: str, dtype: str) -> str:
-    """SD 1.5's architecture with random weights, saved for this benchmark; returns its folder."""
-    import tempfile
+def flops(how: Imagic) -> int:
+    """Of one forward pass of the network for one image, as torch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
 
+    backbone = how.backbone
+    x_t, text = noise(backbone, pair(), 0), backbone.embed(["A dog."])
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        backbone.predict(x_t, torch.tensor([500.0]), text)
+    return int(counter.get_total_flops())
+
+
+def sd15(home: str) -> str:
+    """SD 1.5's architecture with random weights, saved for this benchmark; returns its folder."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from tedbench_methods.backbones import tiny
 
-    del device, dtype
-    folder = Path(tempfile.mkdtemp(prefix="sd15-")) / "sd15-random"
+    folder = Path(home) / "sd15-random"
     with models.quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         small = tiny.pipeline("tiny-sd1")
@@ -207,10 +223,15 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--preset", default="paper-sd", help="of imagic; with --full its own numbers of steps are done")
     parser.add_argument("--full", action="store_true", help="all steps of the preset, ours alone, stage by stage")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--peak-tflops", type=float, help="what the device can do, for the share of it")
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    model = sd15(asked.device, asked.dtype) if asked.model == "sd15" else asked.model
+    with tempfile.TemporaryDirectory(prefix="sd15-") as home:
+        measure(asked, sd15(home) if asked.model == "sd15" else asked.model)
+
+
+def measure(asked: argparse.Namespace, model: str) -> None:
     short = {} if asked.full else {"embedding_steps": 30, "tuning_steps": 30, "steps": 20}
     given = {
         "model": model,
@@ -219,7 +240,7 @@ def main() -> None:
         **({} if asked.dtype == "auto" else {"dtype": asked.dtype}),
     }
     how: Imagic = registry.build("method", f"imagic@{asked.preset}", given)
-    found = stages(how) if asked.full else compare(how, asked.repeats)
+    found = stages(how, asked.peak_tflops) if asked.full else compare(how, asked.repeats)
     backbone = backbones.load(model, how.device, how.dtype)
     report = {
         "model": asked.model, "preset": asked.preset, "device": str(backbone.device), "dtype": str(backbone.dtype),
@@ -237,5 +258,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    del loading
     main()

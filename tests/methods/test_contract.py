@@ -19,7 +19,8 @@ from tedbench.errors import DataError
 from tedbench.types import Strength
 from tedbench_methods import backbones
 from tedbench_methods.backbones.fingerprint import fingerprints
-from tedbench_methods.contract import Contract, pictures
+from tedbench_methods.contract import Contract
+from tedbench_methods.pictures import encoded_anew, pictures
 
 BAD = """
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def test_identity_keeps_it() -> None:
 
 
 def test_outputs_keeps_it(tmp_path) -> None:
-    for pair in pictures():
+    for pair in (*pictures(), encoded_anew(pictures()[2])):
         images.read(pair.image).save(tmp_path / f"{pair.uid}.png")
     assert broken(registry.make("method", f"outputs@{tmp_path}?template=%7Buid%7D.png")) == []
 
@@ -156,6 +157,62 @@ class MovesPython(Good):
     def fit(self, pair, seed):
         random.random()
         return super().fit(pair, seed)
+
+
+@dataclass(frozen=True)
+class SwitchesGradients(Good):
+    def fit(self, pair, seed):
+        torch.set_grad_enabled(False)
+        return super().fit(pair, seed)
+
+
+@dataclass(frozen=True)
+class HearsText(Good):
+    """Good, and its state depends on picture and text."""
+
+    def fit(self, pair, seed):
+        return super().fit(pair, seed) + len(pair.target_text)
+
+
+STALE: list = []
+KEPT: dict = {}
+
+
+@dataclass(frozen=True)
+class StaleFit(HearsText):
+    """The public defect: refit only where picture *and* text changed."""
+
+    def fit(self, pair, seed):
+        if not STALE or (STALE[0] != pair.image.sha256 and STALE[1] != pair.target_text):
+            STALE[:] = [pair.image.sha256, pair.target_text, super().fit(pair, seed)]
+        return STALE[2]
+
+
+@dataclass(frozen=True)
+class KeyedOnImage(HearsText):
+    def fit(self, pair, seed):
+        return KEPT.setdefault(("image", pair.image.sha256), super().fit(pair, seed))
+
+
+@dataclass(frozen=True)
+class Exits(Good):
+    def edit(self, pair, state, strengths, seed):
+        raise SystemExit(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    strength: ClassVar[Strength] = Good.strength
+    sigma: float = 40.0
+    fit, edit, draw = Good.fit, Good.edit, Good.draw
+
+
+def test_slots_are_fine() -> None:
+    assert broken(Slots()) == []
+
+
+def test_hearing_the_text_is_fine() -> None:
+    assert broken(HearsText()) == []
 
 
 @dataclass(frozen=True)
@@ -276,6 +333,10 @@ def test_a_clear_refusal_keeps_it() -> None:
         (GlobalNoise(), "same seed, same bytes"),
         (MovesTorch(), "global random generators"),
         (MovesPython(), "global random generators"),
+        (SwitchesGradients(), "global random generators"),
+        (StaleFit(), "no pair sees"),
+        (KeyedOnImage(), "no pair sees"),
+        (Exits(), "one RGB image"),
         (Deaf(), "another seed, other bytes"),
         (FalselyDeterministic(), "another seed, other bytes"),
         (Stuck(), "the strength moves the image"),
@@ -318,12 +379,24 @@ class WritesModel(Good):
             from diffusers.models.attention_processor import AttnProcessor
 
             unet.set_attn_processor(AttnProcessor())
+        elif self.how == "patched":
+            forward = unet.conv_out.forward
+            unet.conv_out.forward = lambda x: forward(x)
+        elif self.how == "config":
+            backbones.load(self.model).pipe.scheduler.register_to_config(prediction_type="sample")
+        elif self.how == "table":
+            backbones.load(self.model).schedule.alpha_bar.mul_(0.99)
+        elif self.how == "vocabulary":
+            backbones.load(self.model).pipe.tokenizer.add_tokens(["<v>"])
         elif self.how == "adapter":
             unet.conv_in.extra = torch.nn.Linear(2, 2)
         return super().fit(pair, seed)
 
 
-@pytest.mark.parametrize("how", ["weight", "train", "gradients", "hook", "processor", "adapter"])
+@pytest.mark.parametrize(
+    "how",
+    ["weight", "train", "gradients", "hook", "processor", "adapter", "patched", "config", "table", "vocabulary"],
+)
 def test_a_method_that_changes_the_model_is_noticed(how: str) -> None:
     from tedbench_methods.backbones import loading
 

@@ -83,6 +83,12 @@ def test_encoding_comes_to_the_exact_map_at_first_order(prediction: str, to_one:
     assert all(0.45 <= ratio <= 0.6 for ratio in ratios), (errors, ratios)
 
 
+@pytest.mark.parametrize("to_one", [False, True])
+def test_encoding_by_v_is_encoding_by_epsilon(to_one: bool, x_0: torch.Tensor) -> None:
+    by_eps, by_v = (bridge(Gaussian(name, to_one), x_0, "", 100) for name in ("epsilon", "v_prediction"))
+    torch.testing.assert_close(by_v, by_eps, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_going_round_comes_back_better_with_more_steps(prediction: str, x_0: torch.Tensor) -> None:
     model = Gaussian(prediction)
@@ -170,3 +176,10 @@ def test_a_captioner_writes_the_missing_text_and_is_named(blip, pair_of) -> None
     with facts.noted() as kept:  # a text that is there is never replaced
         method.fit(pair_of(), 0)
     assert kept["source_text_by"] == "data set or captions file"
+
+
+def test_a_captioner_keeps_the_contract(blip) -> None:
+    from tedbench_methods.contract import Contract
+
+    findings = Contract(DDIB(model="tiny-sd1", steps=2, captioner=str(blip))).findings()
+    assert [finding for finding in findings if finding.kept is False] == []

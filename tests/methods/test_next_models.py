@@ -67,7 +67,8 @@ class Cascade:
     device: torch.device
     dtype: torch.dtype
     copies: dict = field(default_factory=dict)
-    name, size, shape, schedule = "toy-cascade", 64, (3, 16, 16), Flow()
+    name, content, size, shape, schedule = "toy-cascade", "toy", 64, (3, 16, 16), Flow()
+    masters = {}  # noqa: RUF012
     shared = {"base": Net(3), "upper": Net(6)}  # noqa: RUF012
 
     @property

@@ -58,6 +58,13 @@ def test_what_is_not_there_is_named(tmp_path: Path, pair: EditPair) -> None:
         method.edit(pair, None, [0.0], 0)
 
 
+def test_a_folder_that_is_not_there_is_refused_before_its_files_are(tmp_path: Path) -> None:
+    Outputs(str(tmp_path)).prepare()
+    for gone in ("nowhere", "x" * 400):
+        with pytest.raises(DataError, match="no folder"):
+            Outputs(str(tmp_path / gone)).prepare()
+
+
 @pytest.mark.parametrize("template", ["../{uid}.png", "/{uid}.png", "a/../../{uid}.png"])
 def test_no_path_leaves_the_folder(tmp_path: Path, pair: EditPair, template: str) -> None:
     (tmp_path / "in").mkdir()

@@ -27,6 +27,11 @@ class Backbone(Protocol):
         ...
 
     @property
+    def content(self) -> str:
+        """Hash of its files, wherever they lie: two models of equal content are one."""
+        ...
+
+    @property
     def size(self) -> int:
         """Side of its images in pixels."""
         ...
@@ -54,6 +59,11 @@ class Backbone(Protocol):
     @property
     def dtype(self) -> torch.dtype:
         """What the networks compute in; everything else is float32."""
+        ...
+
+    @property
+    def masters(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Network → its weights in float32, where it computes in 16 bits and has lost some of them; else empty."""
         ...
 
     def exchanged(self, copies: Mapping[str, nn.Module]) -> Backbone:

@@ -108,7 +108,7 @@ def lender(model: str, pipeline: str, device: str = "auto", dtype: str = "auto")
         MethodError, NetworkError: as for `load`.
     """
     place, precision = loading.pick(device, dtype)
-    folder = model if model.startswith("tiny-") else str(loading.located(model))
+    folder = model if loading.is_tiny(model) else str(loading.located(model))
     key = (folder, pipeline_class(pipeline), place, precision)
     if key not in _held:
         name, pipe = _opened(key)
@@ -160,7 +160,7 @@ def weights(pipe: Any) -> Iterator[Tensor]:
 
 
 def fingerprint(pipe: Any) -> tuple[tuple[int, int], ...]:
-    """How often each weight was written to, as torch counts, and the sum of its bits, which sees the rest too."""
+    """How often each weight was written to, as torch counts, and the sum of its bits, for writes it does not count."""
     return tuple((tensor._version, _bits(tensor)) for tensor in weights(pipe))
 
 
@@ -175,7 +175,7 @@ def round_trip(pipe: Any, image: Image.Image) -> Image.Image:
     if vae is None:
         raise MethodError(f"{type(pipe).__name__} has no autoencoder; choose strengths of at least one step")
     vae.to(torch.float32)
-    autoencoder = _Autoencoder("", pipe, pipe.device, torch.float32, side=image.width)
+    autoencoder = _Autoencoder("", "", pipe, pipe.device, torch.float32, side=image.width)
     (made,) = autoencoder.decode(autoencoder.encode(image), Text({}))
     return made
 
@@ -211,7 +211,7 @@ def _bits(tensor: Tensor) -> int:
 def _opened(key: Key) -> tuple[str, Any]:
     folder, cls, device, dtype = key
     options = {"add_watermarker": False} if "add_watermarker" in inspect.signature(cls.__init__).parameters else {}
-    if folder.startswith("tiny-"):
+    if not Path(folder).is_absolute():
         name, pipe = folder, _tiny(folder, cls, dtype, options)
     else:
         loading.read_index(Path(folder))

@@ -48,11 +48,12 @@ def load(model: str, device: str = "auto", dtype: str = "auto") -> Backbone:
         MethodError: a folder that holds no model we know, or lacks safetensors.
         NetworkError: a hub that is needed and cannot be reached.
     """
-    if not model:
-        raise UsageError("no model named; give --model FOLDER, a hub id as ORG/NAME@REVISION, or tiny-sd1 to try")
     place, precision = pick(device, dtype)
-    named = model.startswith("tiny-") or (":" in model and not is_folder(model))
-    return _load(model if named else str(located(model)), place, precision)
+    key = (model if _is_name(model) else str(located(model)), place, precision)
+    if key not in _held:
+        own = _is_name(model) and ":" in model
+        _held[key] = _own(*key) if own else _diffusers(*key)
+    return _held[key]
 
 
 def loaded() -> list[Backbone]:
@@ -86,6 +87,8 @@ def located(model: str) -> Path:
     """
     from diffusers import DiffusionPipeline
 
+    if not model:
+        raise UsageError("no model named; give --model FOLDER, a hub id as ORG/NAME@REVISION, or tiny-sd1 to try")
     if is_folder(model):
         return Path(model).expanduser().resolve()
     return fetched(model, DiffusionPipeline.download, use_safetensors=True)
@@ -93,7 +96,7 @@ def located(model: str) -> Path:
 
 def is_folder(model: str) -> bool:
     """Whether a model's name is a folder here."""
-    return Path(model).expanduser().is_dir()
+    return bool(model) and Path(model).expanduser().is_dir()
 
 
 def fetched(model: str, download: Callable[..., str | Path], **options: Any) -> Path:
@@ -124,11 +127,14 @@ def fetched(model: str, download: Callable[..., str | Path], **options: Any) -> 
 _held: dict[tuple[str, torch.device, torch.dtype], Backbone] = {}
 
 
-def _load(folder: str, device: torch.device, dtype: torch.dtype) -> Backbone:
-    key = (folder, device, dtype)
-    if key not in _held:
-        _held[key] = _own(folder, device, dtype) if ":" in folder else _diffusers(folder, device, dtype)
-    return _held[key]
+def is_tiny(model: str) -> bool:
+    """Whether this names one of the random models; a folder of that name wins."""
+    return model.startswith("tiny-") and not is_folder(model)
+
+
+def _is_name(model: str) -> bool:
+    """Whether this names a tiny model or a class, rather than a folder or what the hub has."""
+    return is_tiny(model) or (":" in model and not is_folder(model))
 
 
 def _own(name: str, device: torch.device, dtype: torch.dtype) -> Backbone:
@@ -141,15 +147,36 @@ def _own(name: str, device: torch.device, dtype: torch.dtype) -> Backbone:
 
 
 def _diffusers(folder: str, device: torch.device, dtype: torch.dtype) -> Backbone:
-    pipe, kind, name = _tiny(folder) if folder.startswith("tiny-") else _opened(Path(folder))
+    pipe, kind, name = _opened(Path(folder)) if Path(folder).is_absolute() else _tiny(folder)
+    mark = content(Path(folder)) if Path(folder).is_absolute() else name
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
             part.to(device).requires_grad_(False).eval()
+    _check_parts(pipe, name)
+    masters = {}
     if dtype != torch.float32:
+        masters = {"unet": {key: value.cpu().clone() for key, value in pipe.unet.state_dict().items()}}
         pipe.unet.to(dtype)
-    backbone = kind(name, pipe, device, dtype)
+    backbone = kind(name, mark, pipe, device, dtype, masters)
     backbone.embed([""])  # transformers hangs hooks on a text encoder at its first call; after this nothing changes
     return backbone
+
+
+def _check_parts(pipe: Any, name: str) -> None:
+    """Refuse models whose parts want what these backbones do not give."""
+    unet = pipe.unet.config
+    strange = [
+        key for key in ("class_embed_type", "num_class_embeds", "time_cond_proj_dim") if getattr(unet, key, None)
+    ]
+    if unet.in_channels != unet.out_channels:
+        strange.append(f"in_channels={unet.in_channels}")
+    if strange:
+        raise MethodError(f"model {name!r}: its U-Net has {strange[0]}, which no backbone here feeds; use a base model")
+    vae = pipe.vae.config
+    if getattr(vae, "latents_mean", None) is not None or getattr(vae, "latents_std", None) is not None:
+        raise MethodError(f"model {name!r} standardises its latents, which no backbone here does; use another")
+    if pipe.config.get("requires_aesthetics_score") or pipe.text_encoder is None:
+        raise MethodError(f"model {name!r} is a refiner (aesthetics score, one encoder); give the base model")
 
 
 def _tiny(name: str) -> tuple[Any, type[StableDiffusion], str]:
@@ -216,11 +243,16 @@ def identity(folder: Path) -> str:
     """`NAME@COMMIT` for a folder of the hub's cache, `NAME-HASH8` over all weights and configuration for another."""
     if folder.parent.name == "snapshots":
         return f"{folder.parent.parent.name.removeprefix('models--').replace('--', '/')}@{folder.name}"
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', folder.name)}-{content(folder)[:8]}"
+
+
+def content(folder: Path) -> str:
+    """Hex digest over the names and contents of a model's weights and configuration."""
     files = sorted(path for pattern in ("*.safetensors", "*.json", "merges.txt") for path in folder.rglob(pattern))
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.relative_to(folder).as_posix()}\0{models.file_sha256(path)}".encode())
-    return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', folder.name)}-{digest.hexdigest()[:8]}"
+    return digest.hexdigest()
 
 
 def _backbone_class(class_name: str, model: str) -> type[StableDiffusion]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from tedbench.errors import UsageError
 from tedbench.types import EditPair, Strength
 from tedbench_methods.backbones.base import Backbone
 from tedbench_methods.backbones.borrowed import Lender
-from tedbench_methods.backbones.loading import load
+from tedbench_methods.backbones.loading import DTYPES, load
 from tedbench_methods.backbones.sampling import generator, normal
 
 
@@ -33,6 +34,8 @@ class OnModel:
     def __post_init__(self) -> None:
         """Refuse what can be refused before a model is loaded."""
         models.check_device(self.device)
+        if self.dtype not in ("auto", *DTYPES):
+            raise UsageError(f"no dtype {self.dtype!r}; known: auto, {', '.join(DTYPES)}")
 
     @property
     def backbone(self) -> Backbone:
@@ -62,6 +65,10 @@ class Sampling(OnModel):
         if self.steps < 1 or self.batch < 0:
             raise UsageError(f"steps {self.steps} and batch {self.batch}: steps start at 1, batch at 0 (all at once)")
 
+    def prepare(self) -> None:
+        """Load the model, and refuse a number of steps that it does not allow."""
+        self.backbone.schedule.path(self.steps)
+
 
 @dataclass(frozen=True)
 class Guided(Sampling):
@@ -69,6 +76,12 @@ class Guided(Sampling):
 
     guidance: float = 7.5
     """Weight w of classifier-free guidance; 1 is none."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        super().__post_init__()
+        if not math.isfinite(self.guidance):
+            raise UsageError(f"guidance {self.guidance} is no weight; give a finite number, as 7.5")
 
 
 def note_execution(model: Backbone | Lender) -> None:
@@ -94,5 +107,5 @@ def check_strengths(strengths: Sequence[float], knob: Strength, beyond: bool = F
         UsageError: naming the first one outside.
     """
     for strength in strengths:
-        if not knob.low <= strength <= (float("inf") if beyond else knob.high):
-            raise UsageError(f"{knob.name} {strength:g} is outside [{knob.low:g}, {knob.high:g}]")
+        if not knob.low <= strength <= (float("inf") if beyond else knob.high) or not math.isfinite(strength):
+            raise UsageError(f"{knob.name} {float(strength)!r} is outside [{knob.low:g}, {knob.high:g}]")

@@ -108,7 +108,7 @@ class Table(Schedule):
         t = t.to("cpu", torch.float64)
         whole = (t == t.floor()) & (t <= self.T - 1)
         # A whole time gives the table's own value, to the last bit.
-        alpha_bar = self.alpha_bar[t.clamp(0, self.T - 1).long()]
+        alpha_bar = self.alpha_bar.clamp(min=_SMALLEST)[t.clamp(0, self.T - 1).long()]
         if not whole.all():
             alpha_bar = torch.where(whole, alpha_bar, self._between(t))
         alpha_bar = torch.where(t < 0, self.clean_alpha_bar, alpha_bar)
@@ -129,7 +129,8 @@ class Table(Schedule):
         ddim = DDIMScheduler(self.T, timestep_spacing=self.spacing, steps_offset=self.offset)
         ddim.set_timesteps(steps)
         # An offset may lead beyond the table where steps = T, and spacings may repeat a time.
-        return sorted({min(float(t), self.T - 1.0) for t in ddim.timesteps}, reverse=True)
+        # Trailing ones may end at -1, which here would be the clean end.
+        return sorted({min(float(t), self.T - 1.0) for t in ddim.timesteps if t >= 0}, reverse=True)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
         """Uniform over 0 … T−1."""
@@ -144,14 +145,17 @@ class Table(Schedule):
 
     def split(self, output: Tensor, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """x_0 and ε, from whichever of ε, v and x_0 the output is."""
-        # An x_0 says nothing of ε where there is no noise: there, time 0 is as near as one can come.
-        alpha, sigma = self.like(x_t, t.clamp(min=0) if self.prediction == "sample" else t)
+        # The network knows no time before 0: at the clean end its ε is that of time 0, and x_0 is what is left of x_t.
+        alpha, sigma = self.like(x_t, t.clamp(min=0))
         if self.prediction == "epsilon":
             x_0, epsilon = (x_t - sigma * output) / alpha, output
         elif self.prediction == "sample":
             x_0, epsilon = output, (x_t - alpha * output) / sigma
         else:
             x_0, epsilon = alpha * x_t - sigma * output, alpha * output + sigma * x_t
+        if bool((t < 0).any()):
+            alpha, sigma = self.like(x_t, t)
+            x_0 = torch.where((t < 0).view(alpha.shape).to(x_t.device), (x_t - sigma * epsilon) / alpha, x_0)
         return (x_0 if self.clip is None else x_0.clamp(-self.clip, self.clip)), epsilon
 
 
@@ -164,12 +168,19 @@ def from_diffusers(scheduler: object) -> Table:
     from diffusers import DDIMScheduler
 
     config = dict(scheduler.config)  # type: ignore[attr-defined]
+    if "beta_schedule" not in config or hasattr(scheduler, "sigma_data"):
+        raise MethodError(
+            f"{type(scheduler).__name__} is no noise schedule of the DDPM family, which these models have"
+        )
+    config.pop("_use_default_values", None)  # a default of the scheduler's own class counts, not DDIM's
     ddim = DDIMScheduler.from_config(config)
     prediction = ddim.config.prediction_type
     if prediction not in get_args(Prediction):
         raise MethodError(f"prediction type {prediction!r} is not known; known: {', '.join(get_args(Prediction))}")
     if ddim.config.thresholding:
         raise MethodError("dynamic thresholding is not supported; it belongs to pixel models")
+    if prediction == "epsilon" and float(ddim.alphas_cumprod[-1]) == 0:
+        raise MethodError("a schedule with zero terminal SNR says nothing of x_0 by ε; it belongs to v-prediction")
     # DDIM's own default for a key that the file lacks would clip latents to [-1, 1].
     clip = ddim.config.clip_sample_range if config.get("clip_sample", False) else None
     return Table(

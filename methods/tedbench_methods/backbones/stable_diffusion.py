@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tedbench import images
+from tedbench import facts, images, models
+from tedbench.errors import MethodError
 from tedbench_methods.backbones.base import Lesson, denoising_loss
 from tedbench_methods.backbones.schedule import Schedule, from_diffusers
 from tedbench_methods.backbones.text import Text
@@ -28,10 +29,13 @@ class StableDiffusion:
     """SD 1.x and 2.x: one text encoder, whose last hidden states are all that the U-Net reads of a text."""
 
     name: str
+    content: str
     pipe: Any
     """A diffusers pipeline; only its parts are used, never its call."""
     device: torch.device
     dtype: torch.dtype
+    masters: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    """The U-Net's float32 weights as they were read, where it computes in 16 bits."""
     copies: Mapping[str, nn.Module] = field(default_factory=dict)
     """Networks that stand in for the shared ones."""
 
@@ -52,18 +56,25 @@ class StableDiffusion:
     @property
     def size(self) -> int:
         """The U-Net's latent side times the autoencoder's factor."""
-        return int(self.pipe.unet.config.sample_size) * int(self.pipe.vae_scale_factor)
+        return self.shape[-1] * int(self.pipe.vae_scale_factor)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Channels, height and width of the latents."""
         config = self.pipe.unet.config
-        return int(config.in_channels), int(config.sample_size), int(config.sample_size)
+        sides = config.sample_size if isinstance(config.sample_size, list | tuple) else [config.sample_size]
+        if len(set(sides)) != 1 or not isinstance(sides[0], int):
+            raise MethodError(
+                f"model {self.name!r} draws {config.sample_size} latents; only square ones are known here"
+            )
+        return int(config.in_channels), sides[0], sides[0]
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Text:
         """`hidden` (B, L, D)."""
-        hidden, _ = self.pipe.encode_prompt(list(texts), self.device, 1, do_classifier_free_guidance=False)
+        note_cut(self.pipe.tokenizer, texts)
+        with models.quiet():
+            hidden, _ = self.pipe.encode_prompt(list(texts), self.device, 1, do_classifier_free_guidance=False)
         return Text({"hidden": hidden.float()})
 
     def embed_nothing(self) -> Text:
@@ -82,7 +93,11 @@ class StableDiffusion:
 
     @torch.no_grad()
     def decode(self, x_0: Tensor, text: Text) -> list[Image.Image]:  # noqa: ARG002
-        """B RGB images; one at a time, since a batch of large ones needs more memory than the sweep itself."""
+        """B RGB images; one at a time, since a batch of large ones needs more memory than the sweep itself.
+
+        Raises:
+            MethodError: if a value is not finite, which would become a black pixel without a word.
+        """
         factor, shift = self._scaling
         decoded = [self.pipe.vae.decode(z[None] / factor + shift).sample[0] for z in x_0]
         return [_to_image(pixels) for pixels in decoded]
@@ -121,9 +136,11 @@ class StableDiffusionXL(StableDiffusion):
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Text:
         """`hidden` (B, L, D1 + D2) and `pooled` (B, P)."""
-        hidden, _, pooled, _ = self.pipe.encode_prompt(
-            list(texts), device=self.device, do_classifier_free_guidance=False
-        )
+        note_cut(self.pipe.tokenizer, texts)
+        with models.quiet():
+            hidden, _, pooled, _ = self.pipe.encode_prompt(
+                list(texts), device=self.device, do_classifier_free_guidance=False
+            )
         return Text({"hidden": hidden.float(), "pooled": pooled.float()})
 
     def embed_nothing(self) -> Text:
@@ -133,12 +150,23 @@ class StableDiffusionXL(StableDiffusion):
 
     def _conditions(self, text: Text) -> dict[str, Tensor]:
         pooled = text.parts["pooled"]
-        whole = (self.size, self.size)
-        ids = self.pipe._get_add_time_ids(whole, (0, 0), whole, torch.float32, pooled.shape[-1])
+        # Original size, corner of the crop, target size: neither enlarged nor cropped (arXiv 2307.01952, section 2.2).
+        ids = torch.tensor([[self.size, self.size, 0, 0, self.size, self.size]], dtype=torch.float32)
         return {"text_embeds": pooled, "time_ids": ids.to(self.device).expand(len(pooled), -1)}
+
+
+def note_cut(tokenizer: Any, texts: Sequence[str]) -> None:
+    """Note the texts that are longer than the encoder's window, whose ends it does not see."""
+    with models.quiet():
+        lengths = [len(tokenizer(text).input_ids) for text in texts]
+    cut = [text for text, length in zip(texts, lengths, strict=True) if length > tokenizer.model_max_length]
+    if cut:
+        facts.note(text_cut=cut)
 
 
 def _to_image(pixels: Tensor) -> Image.Image:
     """(3, H, W) in [-1, 1] to an 8-bit RGB image."""
+    if not torch.isfinite(pixels).all():
+        raise MethodError("the model gave values that are not finite; try fp32, a smaller rate or less guidance")
     unit = (pixels.float() / 2 + 0.5).clamp(0, 1)
     return Image.fromarray((unit * 255).round().byte().permute(1, 2, 0).cpu().numpy().astype(np.uint8))

@@ -37,11 +37,21 @@ class Descent:
     batch: int = 1
     """Times and noises drawn a step."""
     optimizer: Optimizer = "adam"
+    scaled: bool = False
+    """Scale the loss, so that gradients do not vanish in fp16."""
 
 
-def copied(network: nn.Module, checkpointing: bool = False) -> nn.Module:
-    """A frozen copy; with checkpointing it computes activations twice rather than keep them."""
+def copied(network: nn.Module, checkpointing: bool = False, masters: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """A frozen copy; with checkpointing it computes activations twice rather than keep them.
+
+    Args:
+        network: stays as it is.
+        checkpointing: for networks of diffusers.
+        masters: float32 weights to begin with instead of the network's own 16-bit ones.
+    """
     twin = copy.deepcopy(network)
+    if masters:
+        twin.float().load_state_dict(masters)
     if checkpointing:
         twin.enable_gradient_checkpointing()  # type: ignore[operator]
     return twin
@@ -71,14 +81,25 @@ def unfreeze(network: nn.Module, scope: Scope, rank: int, source: torch.Generato
     return learning
 
 
+def check_installed(scope: Scope, optimizer: Optimizer) -> None:
+    """Refuse what needs a package that is not here.
+
+    Raises:
+        MethodError: naming it.
+    """
+    if scope == "lora" and importlib.util.find_spec("peft") is None:
+        raise MethodError("LoRA needs peft: pip install 'tedbench-editing[lora]'; or tune the whole network")
+    if optimizer == "adam8bit" and importlib.util.find_spec("bitsandbytes") is None:
+        raise MethodError("optimizer 'adam8bit' needs bitsandbytes: pip install bitsandbytes; or use adam")
+
+
 def adapt(network: nn.Module, rank: int) -> None:
     """Put untrained adapters into a copy.
 
     Raises:
         MethodError: if peft is not installed.
     """
-    if importlib.util.find_spec("peft") is None:
-        raise MethodError("LoRA needs peft: pip install 'tedbench-editing[lora]'; or tune the whole network")
+    check_installed("lora", "adam")
     from peft import LoraConfig, inject_adapter_in_model
 
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LORA_TARGETS))
@@ -137,9 +158,13 @@ def descend(
 
     Returns:
         The loss before each step, (steps,) float32 on the CPU.
+
+    Raises:
+        MethodError: if a loss is not finite: what was learned is worth nothing then.
     """
     moving = list(parameters)
     optimizer = adam(moving, how)
+    scaler = torch.amp.GradScaler(moving[0].device.type, enabled=how.scaled)
     losses = []
     for _ in range(how.steps):
         t = schedule.draw(how.batch, source)
@@ -147,10 +172,15 @@ def descend(
         optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
             value = loss(t, eps)
-            value.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+            scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimizer)
+        scaler.update()
         losses.append(value.detach())
-    return torch.stack(losses).float().cpu() if losses else torch.zeros(0)
+    found = torch.stack(losses).float().cpu() if losses else torch.zeros(0)
+    if not torch.isfinite(found).all():
+        step = int((~torch.isfinite(found)).nonzero()[0])
+        raise MethodError(f"the loss is {found[step]} at step {step}; try a smaller rate than {how.rate:g}, or fp32")
+    return found
 
 
 def adam(parameters: list[Tensor], how: Descent) -> torch.optim.Optimizer:
@@ -161,8 +191,7 @@ def adam(parameters: list[Tensor], how: Descent) -> torch.optim.Optimizer:
     """
     if how.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=how.rate, fused=True)
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise MethodError("optimizer 'adam8bit' needs bitsandbytes: pip install bitsandbytes; or use adam")
+    check_installed("whole", "adam8bit")
     import bitsandbytes
 
     eight_bit: Any = bitsandbytes.optim.Adam8bit(parameters, lr=how.rate)
