@@ -21,9 +21,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tedbench import ranges, registry
+from tedbench import naming, ranges, registry
 from tedbench.errors import StoreError, UnknownName, UsageError, short
 from tedbench.types import Run
+
+PATHS = ("model", "folder", "fits")
+"""Fields of a method whose text is a path even without a separator, if such a file or folder exists."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class MethodConfig:
     """What tables and folders call it; by its name if empty."""
     strengths: tuple[float, ...] | None = None
     """None for the method's own grid."""
+    where: str = field(default="", compare=False)
+    """The file and table that it was written in, for messages; empty for what was typed."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,12 @@ def from_run(run: Run, folder: Path) -> RunConfig:
     """
     if run.kind != "run" or not run.config:
         raise StoreError(f"{folder} holds images that were imported; only what `tedbench run` made can go on")
-    raw = {key: value for key, value in run.config.items() if key != "seeds"}
+    raw = {key: value for key, value in run.config.items() if key not in ("seeds", "paths")}
     try:
-        methods = [_recorded(label, dict(fields)) for label, fields in run.methods.items()]
+        found = {label: _found(folder, named) for label, named in run.config.get("paths", {}).items()}
+        methods = [_recorded(label, {**fields, **found.get(label, {})}) for label, fields in run.methods.items()]
         config = RunConfig(tuple(methods), seeds=tuple(run.config["seeds"]), **raw)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{folder}/run.json is not one of ours ({short(error)}); run anew elsewhere") from error
     captions = os.path.normpath(folder / config.captions) if config.captions else ""
     return replace(
@@ -120,6 +126,18 @@ def recorded(config: RunConfig, location: str, out: Path) -> dict[str, Any]:
     }
 
 
+def paths(fields: Mapping[str, Any], out: Path) -> dict[str, str]:
+    """The fields of a method that name something on this disk, as paths from the run's folder.
+
+    What was asked is recorded as it was typed, and this beside it: a run goes on from another folder, or shared with
+    its models beside it. Since `lora` can be a word of a method and a folder too, a text is a path where it has a
+    separator or stands in one of `PATHS`, and something of that name exists.
+    """
+    texts = {name: value for name, value in fields.items() if isinstance(value, str) and value}
+    named = {name: Path(value).expanduser() for name, value in texts.items() if os.sep in value or name in PATHS}
+    return {name: os.path.relpath(path, out) for name, path in named.items() if naming.exists(path)}
+
+
 def override(config: RunConfig, flags: Flags) -> RunConfig:
     """A configuration with what was typed in place of what it says.
 
@@ -141,6 +159,11 @@ def override(config: RunConfig, flags: Flags) -> RunConfig:
     for name, value, called, wanted in _settings(flags):
         methods = _with_field(methods, name, value, called, wanted)
     return replace(config, **changed, methods=methods)
+
+
+def _found(folder: Path, named: Mapping[str, str]) -> dict[str, str]:
+    places = {name: Path(os.path.normpath(folder / path)) for name, path in named.items()}
+    return {name: str(place) for name, place in places.items() if naming.exists(place)}
 
 
 def _recorded(label: str, fields: dict[str, Any]) -> MethodConfig:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tedbench import facts, naming, ranges, registry
+from tedbench import facts, images, naming, ranges, registry
 from tedbench.config import MethodConfig
 from tedbench.errors import DataError, PluginError, TedbenchError, UsageError, short
 from tedbench.types import EditPair, Method, Strength
@@ -17,6 +20,9 @@ CONTRACT = ("strength", "fit", "edit")
 """What the class of a method has, see `types.Method`."""
 RESERVED = ("name", "spec", "label", "strengths")
 """Keys of a configuration that are no fields, so a field of that name could not be set."""
+
+OURS = "tedbench-editing"
+"""The distribution that our methods come in."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,19 @@ class Contender:
         name = registry.parse(self.spec)[0]
         return {"spec": self.spec, "name": name, "strengths": list(self.strengths), **self.fields}
 
+    def code(self) -> list[str]:
+        """Hex sha256 of the file that its class is written in, alone in a list; empty where there is no such file.
+
+        Empty for ours too: they are written in many files, and a run records the version and commit of these.
+        """
+        if registry.find("method", registry.parse(self.spec)[0]).package == OURS:
+            return []
+        try:
+            source = inspect.getsourcefile(type(self.method))
+            return [images.sha256(Path(source).read_bytes())] if source else []
+        except (OSError, TypeError):  # from an archive, or made at run time
+            return []
+
 
 def build(configs: Sequence[MethodConfig]) -> list[Contender]:
     """Build the methods of a run.
@@ -47,7 +66,7 @@ def build(configs: Sequence[MethodConfig]) -> list[Contender]:
     labels = label(configs)
     made: list[Contender] = []
     for config, name in zip(configs, labels, strict=True):
-        method = registry.build("method", config.spec, config.options)
+        method = _built(config)
         knob = _knob(config.spec, method)
         fields = registry.field_values(method)
         taken = sorted(set(RESERVED) & set(fields))
@@ -55,6 +74,16 @@ def build(configs: Sequence[MethodConfig]) -> list[Contender]:
             raise PluginError(f"method {config.spec!r}: a field cannot be called {taken[0]!r}; rename it in the class")
         made.append(Contender(name, config.spec, method, _strengths(name, method, knob, config.strengths), fields))
     return made
+
+
+def _built(config: MethodConfig) -> Any:
+    try:
+        with contextlib.chdir("."):  # comes back here, wherever a module goes when it is imported
+            return registry.build("method", config.spec, config.options)
+    except UsageError as error:  # an unknown field, a value that cannot be: which of a file's tables says it
+        if not config.where:
+            raise
+        raise UsageError(f"{config.where}: {error}") from error
 
 
 def label(configs: Sequence[MethodConfig]) -> list[str]:
@@ -104,10 +133,11 @@ def prepare(contenders: Sequence[Contender]) -> dict[str, dict[str, Any]]:
     for one in contenders:
         with facts.noted() as noted[one.label]:
             try:
-                getattr(one.method, "prepare", lambda: None)()
-            except TedbenchError:
+                with contextlib.chdir("."):  # comes back here, wherever the method goes
+                    getattr(one.method, "prepare", lambda: None)()
+            except (TedbenchError, KeyboardInterrupt):
                 raise
-            except Exception as error:  # a stranger's method can raise anything
+            except BaseException as error:  # a stranger's method can raise anything, and leave by sys.exit()
                 raise PluginError(f"method {one.label!r} cannot be prepared: {short(error)}") from error
     return noted
 
@@ -118,9 +148,9 @@ def _knob(spec: str, method: Any) -> Strength:
         raise UsageError(f"{spec!r} is not a method: its class lacks {', '.join(lacks)}; see methods/README.md")
     try:
         knob = method.strength
-    except TedbenchError:
+    except (TedbenchError, KeyboardInterrupt):
         raise
-    except Exception as error:  # a stranger's property can raise anything
+    except BaseException as error:  # a stranger's property can raise anything
         raise PluginError(f"method {spec!r} cannot say its strength: {short(error)}") from error
     if not isinstance(knob, Strength):
         raise PluginError(f"method {spec!r}: strength is no tedbench.types.Strength; see methods/README.md")

@@ -77,6 +77,14 @@ class MetricNote(UserWarning):
 
 def short(error: BaseException, limit: int = 200) -> str:
     """The first line of an error's message, with its class where that says more: for one-line messages."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    line = next((line.strip() for line in _said(error).splitlines() if line.strip()), "")
     text = line if isinstance(error, TedbenchError) else f"{type(error).__name__}: {line}".rstrip(": ")
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _said(error: BaseException) -> str:
+    """An error's message as a file or a terminal can hold it: half surrogate pairs become question marks."""
+    try:
+        return str(error).encode("utf-8", "replace").decode("utf-8")
+    except Exception:  # noqa: BLE001  (a stranger's error can raise anything when it is asked what it says)
+        return "(its message cannot be read)"

@@ -123,5 +123,21 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; a name longer than file systems allow names none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Whether anything is there; a name longer than file systems allow names nothing."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _parsed(template: str) -> list[str]:
     return [field for _, field, _, _ in string.Formatter().parse(template) if field]

@@ -14,8 +14,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,25 +85,24 @@ def load(plugin: Plugin) -> Any:
     module, _, attribute = plugin.target.partition(":")
     of = f" of {plugin.package}" if plugin.package else ""
     try:
-        with _beside_the_user() if not plugin.package else nullcontext():
-            loaded = resolve(importlib.import_module(module), attribute)
-    except Exception as error:  # a plug-in's import can raise anything
+        if not plugin.package:
+            _look_beside_the_user()
+        loaded = resolve(importlib.import_module(module), attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in's import can raise anything, and leave by sys.exit()
         raise PluginError(f"{plugin.kind} {plugin.name!r}{of} does not import: {short(error)}") from error
     if not isinstance(loaded, type):
         raise PluginError(f"{plugin.kind} {plugin.name!r}{of}: {plugin.target} is not a class")
     return loaded
 
 
-@contextmanager
-def _beside_the_user() -> Iterator[None]:
+def _look_beside_the_user() -> None:
     # `mine:Metric` means mine.py in the user's folder; a console script has that folder not on its path. Last, so that
-    # it shadows nothing.
+    # it shadows nothing; for good, since mine.py may import its neighbour as late as when it edits.
     here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
+    if here not in sys.path:
+        sys.path.append(here)
 
 
 def resolve(module: Any, attribute: str) -> Any:
@@ -154,9 +152,9 @@ def build(kind: str, spec: str, options: Mapping[str, Any], **overrides: Any) ->
     merged |= _typed(cls, given, spec)
     try:
         return cls(**merged)
-    except TedbenchError:
+    except (TedbenchError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise PluginError(f"{kind} {spec!r} cannot be built: {short(error)}") from error
 
 

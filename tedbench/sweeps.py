@@ -5,6 +5,7 @@ Its images are written first, its record last: where a record stands whose image
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -84,8 +85,10 @@ def run(sweep: Sweep, out: Path) -> Done:
     """
     with facts.noted() as noted:
         try:
-            made, said = _make(sweep), _plain(noted)
-        except Exception as error:  # noqa: BLE001  (a method can raise anything, and the run goes on)
+            made = _make(sweep)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  (a method can raise anything, `sys.exit()` too; the run goes on)
             return _write_failed(sweep, noted, error, out)
     cells = []
     for cell, strength, png in zip(sweep.blank("ok", ""), sweep.contender.strengths, made.pngs, strict=True):
@@ -93,13 +96,12 @@ def run(sweep: Sweep, out: Path) -> Done:
         _write(out / file, png)
         cell = dataclasses.replace(cell, fit_seconds=made.fit_seconds, edit_seconds=made.edit_seconds)
         cells.append(dataclasses.replace(cell, file=file, sha256=images.sha256(png)))
-    return _write_record(sweep, cells, said, "", out)
+    return _write_record(sweep, cells, kept(noted), "", out)
 
 
-def _write_failed(sweep: Sweep, noted: Mapping[str, Any], error: Exception, out: Path) -> Done:
-    said = {key: value for key, value in noted.items() if _holds(key, value)}
+def _write_failed(sweep: Sweep, noted: Mapping[str, Any], error: BaseException, out: Path) -> Done:
     trace = "".join(traceback.format_exception(error))
-    return _write_record(sweep, sweep.blank("failed", _text(short(error))), _plain(said), _text(trace), out)
+    return _write_record(sweep, sweep.blank("failed", short(error)), kept(noted), _text(trace), out)
 
 
 def _write_record(sweep: Sweep, cells: Sequence[Cell], said: dict[str, Any], trace: str, out: Path) -> Done:
@@ -111,14 +113,15 @@ def _write_record(sweep: Sweep, cells: Sequence[Cell], said: dict[str, Any], tra
 
 def _make(sweep: Sweep) -> _Made:
     method, pair, strengths = sweep.contender.method, sweep.pair, sweep.contender.strengths
-    started = time.perf_counter()
-    state = method.fit(pair, sweep.seed)
-    fitted = time.perf_counter()
-    edits = list(method.edit(pair, state, strengths, sweep.seed))
-    edited = time.perf_counter()
-    if len(edits) != len(strengths):
-        raise PluginError(f"{len(edits)} images for {len(strengths)} strengths; a method must give one each")
-    return _Made(tuple(images.encode_png(edit) for edit in edits), fitted - started, edited - fitted)
+    with contextlib.chdir("."):  # comes back here, wherever the method goes: the next photo's path may be relative
+        started = time.perf_counter()
+        state = method.fit(pair, sweep.seed)
+        fitted = time.perf_counter()
+        edits = list(method.edit(pair, state, strengths, sweep.seed))
+        edited = time.perf_counter()
+        if len(edits) != len(strengths):
+            raise PluginError(f"{len(edits)} images for {len(strengths)} strengths; a method must give one each")
+        return _Made(tuple(images.encode_png(edit) for edit in edits), fitted - started, edited - fitted)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -136,24 +139,25 @@ def _stands(cell: Cell, out: Path) -> bool:
         return False
 
 
-def _holds(key: str, value: Any) -> bool:
-    try:
-        _plain({key: value})
-    except (PluginError, RecursionError):
-        return False
-    return True
+def kept(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as JSON holds them, and the names of those that it cannot hold as `unstorable`: no image is lost for one.
 
-
-def _plain(noted: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as JSON holds them: tuples as lists, and what is no finite number as `nan`, `inf`, `-inf`.
-
-    Raises:
-        PluginError: naming the fact that JSON cannot hold.
+    Tuples become lists, numpy's numbers plain ones, and what is no finite number `nan`, `inf`, `-inf`.
     """
-    return {key: _as_json(value, key) for key, value in noted.items()}
+    plain, unstorable = {}, []
+    for key, value in noted.items():
+        name = _text(key)
+        try:
+            held = _as_json(value)
+            disk.as_json({"facts": {name: held}})  # as deep as it will be written
+        except Exception:  # noqa: BLE001  (a number of 5000 digits, a list that holds itself, an object that raises)
+            unstorable.append(name)
+        else:
+            plain[name] = held
+    return {**plain, "unstorable": unstorable} if unstorable else plain
 
 
-def _as_json(value: Any, key: str) -> Any:
+def _as_json(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
@@ -161,11 +165,13 @@ def _as_json(value: Any, key: str) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, list | tuple):
-        return [_as_json(item, key) for item in value]
+        return [_as_json(item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {name: _as_json(item, key) for name, item in value.items()}
-    what = type(value).__name__
-    raise PluginError(f"the noted fact {key!r} holds a {what}, which JSON cannot; note text, numbers, lists, mappings")
+        return {_text(name): _as_json(item) for name, item in value.items()}
+    single = value.item() if hasattr(value, "item") else None  # a number of numpy or torch
+    if isinstance(single, bool | int | float | str):
+        return _as_json(single)
+    raise TypeError(type(value).__name__)
 
 
 def _text(text: str) -> str:

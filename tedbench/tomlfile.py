@@ -74,7 +74,7 @@ def _method(path: Path, text: str, at: int, raw: _Method) -> MethodConfig:
     if raw.strengths is not None:
         strengths = ranges.strengths(raw.strengths, _place(path, text, (*where, "strengths")))
     options = {key: _relative(path, value) for key, value in (raw.model_extra or {}).items()}
-    return MethodConfig(raw.name, options, raw.label, strengths)
+    return MethodConfig(raw.name, options, raw.label, strengths, f"{path}, methods {at + 1}")
 
 
 def _relative(path: Path, value: Any) -> Any:

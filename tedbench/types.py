@@ -209,7 +209,7 @@ class Run:
     hardware: Mapping[str, str | int]
     git_commit: str
     execution: Mapping[str, Any] = field(default_factory=dict)
-    """How it was computed, by method: model, device, dtype, threads, batches. Bytes are equal where these are."""
+    """How it was computed, by method: code, model, device, dtype, threads, batches. Bytes are equal where these are."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """What was asked besides the methods: data set, data and captions relative to the run's folder, limit, seeds."""
+    """What was asked besides the methods: data set, limit, seeds; data, captions, paths from the run's folder."""
     format: int = 1

@@ -47,6 +47,24 @@ def test_version_and_no_arguments(cli):  # type: ignore[no-untyped-def]
     assert "Commands:" in bare.stdout
 
 
+def test_a_stranger_that_leaves_does_not_look_like_success(cli, drawn, tmp_path):  # type: ignore[no-untyped-def]
+    (tmp_path / "leaver.py").write_text("import sys\n\nsys.exit(0)\n")
+    arguments = ("--dataset", "folder", "--data", drawn[0], "--out", "results/r")
+    done = cli("run", "--method", "leaver:Any", *arguments, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (7, 1)
+    assert "does not import: SystemExit" in done.stderr
+    code = (
+        "import sys, tedbench.cli, tedbench.datasets as datasets\n"
+        "datasets.list_datasets = lambda: sys.exit(0)\n"
+        "sys.argv = ['tedbench', 'data', 'list']\n"
+        "tedbench.cli.main()"
+    )
+    stray = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (stray.returncode, len(stray.stderr.splitlines())) == (1, 1)
+    assert "SystemExit" in stray.stderr
+    assert cli("--show-completion", SHELL="/bin/bash").returncode == 0  # typer's own way out
+
+
 def test_debug_shows_where(cli, tmp_path):  # type: ignore[no-untyped-def]
     plain = cli("score", tmp_path, "--metrics", "psnr")
     debug = cli("score", tmp_path, "--metrics", "psnr", "--debug")

@@ -172,6 +172,13 @@ def test_a_mistake_in_a_file_is_one_line_with_its_place(tmp_path: Path, text: st
     assert "\n" not in str(caught.value)
 
 
+def test_a_field_that_is_none_is_told_with_its_file_and_table(tmp_path: Path) -> None:
+    path = toml(tmp_path, '[[methods]]\nname = "identity"\n[[methods]]\nname = "outputs"\nfoldr = "x"\n')
+    with pytest.raises(UsageError, match="Did you mean 'folder'") as caught:
+        contenders.build(tomlfile.read(path).methods)
+    assert str(caught.value).startswith(f"{path}, methods 2: no field of method 'outputs' named 'foldr'")
+
+
 @given(st.text('[]=".#\nmethodsnalib0,' + "'", max_size=60))
 def test_no_file_raises_anything_but_ours(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     with contextlib.suppress(TedbenchError):

@@ -49,6 +49,15 @@ def test_short_is_the_first_line_that_says_something(error: Exception, expected:
     assert short(error) == expected
 
 
+def test_short_survives_what_cannot_be_read_or_written() -> None:
+    class Unreadable(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert short(Unreadable()) == "Unreadable: (its message cannot be read)"
+    assert short(ValueError("half \ud800")) == "ValueError: half ?"
+
+
 @given(st.text(), st.integers(20, 100))
 def test_short_is_one_line_within_its_limit(text: str, limit: int) -> None:
     line = short(ValueError(text), limit)

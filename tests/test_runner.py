@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tedbench import images, store
+from tedbench import config, images, store
 from tedbench.types import Cell
 
 TOYS = '''
@@ -94,7 +98,7 @@ class Noting(Grain):
 
 class Unkept(Grain):
     def fit(self, pair, seed):
-        facts.note(fine=1, weights=object())
+        facts.note(fine=1, weights=object(), whole=np.int64(3), half=np.float32(0.5), huge=10**5000, array=np.eye(2))
         return super().fit(pair, seed)
 
 
@@ -107,6 +111,66 @@ class Interrupted(Grain):
                 raise KeyboardInterrupt
             stop.write_text(str(left - 1))
         return super().fit(pair, seed)
+
+
+class Unreadable(Exception):
+    def __str__(self):
+        raise ValueError("no message")
+
+
+STRANGE = {
+    "exit": SystemExit(0), "group": BaseExceptionGroup("several", [SystemExit(1)]), "generator": GeneratorExit(),
+    "unreadable": Unreadable(), "surrogate": ValueError("half " + chr(0xD800)), "none": None,
+}
+
+
+@dataclass(frozen=True)
+class Strange(Grain):
+    error: str = "exit"
+
+    def fit(self, pair, seed):
+        if STRANGE[self.error] is not None:
+            raise STRANGE[self.error]
+        return super().fit(pair, seed)
+
+
+class Leaving(Grain):
+    def prepare(self):
+        os.chdir("/")
+
+    def fit(self, pair, seed):
+        state = super().fit(pair, seed)
+        os.chdir("/")
+        return state
+
+
+@dataclass(frozen=True)
+class Modelled(Grain):
+    model: str = ""
+    gone: bool = False
+
+    def prepare(self):
+        if self.gone:
+            raise SystemExit(0)
+        facts.note(model=Path(self.model, "weights").read_text())
+
+
+class Neighbourly(Grain):
+    def edit(self, pair, state, strengths, seed):
+        import helper
+
+        return helper.same(super().edit(pair, state, strengths, seed))
+
+
+class Slow(Grain):
+    def edit(self, pair, state, strengths, seed):
+        edits = super().edit(pair, state, strengths, seed)
+        if len(Path("calls.txt").read_text().splitlines()) == 2:
+            Path("waiting").touch()
+            import time
+
+            time.sleep(60)
+        return edits
 
 
 class Described(Grain):
@@ -175,6 +239,8 @@ def test_from_a_method_to_a_report(cli, tedbench, world):  # type: ignore[no-unt
         "spec": "toys:Grain", "name": "toys:Grain", "strengths": [0.0, 0.5, 1.0], "sigma": 40.0, "device": "auto",
     }  # fmt: skip
     assert run.run.config["seeds"] == [0, 1]
+    assert set(run.run.execution["Grain"]) == {"code"}
+    assert run.run.execution["identity"] == {}  # our code is known by version and commit
     assert run.run.dataset.part == "first 4 of 9 pairs"
     done = cli("score", "results/r", "--metrics", "psnr@64,lpips-alex@64", cwd=world)
     assert (done.returncode, done.stderr) == (0, "")
@@ -182,6 +248,8 @@ def test_from_a_method_to_a_report(cli, tedbench, world):  # type: ignore[no-unt
     assert (done.returncode, done.stderr) == (0, "")
     assert "partial: first 4 of 9 pairs" in done.stdout
     assert "Grain · 0.5" in done.stdout
+    table = (world / "reports" / "r" / "table.csv").read_text().splitlines()
+    assert [line.rpartition(",")[2] for line in table] == ["part", *["first 4 of 9 pairs"] * (len(table) - 1)]
     scores = run.scores()
     assert len(scores) == 2 * len(cells)
     means = scores[(scores["method"] == "Grain") & scores["metric"].str.startswith("lpips")].groupby("strength")[
@@ -250,18 +318,20 @@ def test_what_a_method_does_wrong_is_a_row_and_the_run_goes_on(tedbench, world):
     assert errors["Raising"].startswith("RuntimeError: nothing is learned from")
     assert "2 images for 3 strengths" in errors["Few"]
     assert "mode 'L'" in errors["Gray"]
-    assert "'weights' holds a object" in errors["Unkept"]
+    assert "Unkept" not in errors  # what it had to say is lost in part, its images are not
     count = run.cells().groupby("method")["status"].value_counts()
     assert (count["Sometimes", "failed"], count["Sometimes", "ok"]) == (3, 6)
     assert count["Raising", "failed"] == 9
     failed = next(cell for cell in run.cell_list() if cell.method == "Raising")
     assert "second line" in record(run, failed)["traceback"]
     assert run.facts(failed) == {"step": 1}
-    assert run.facts(next(cell for cell in run.cell_list() if cell.method == "Unkept")) == {"fine": 1}
-    assert len([line for line in done.stderr.splitlines() if line.startswith("failed: ")]) == 11
-    assert "failed: 3 sweeps more" in done.stderr
+    unkept = next(cell for cell in run.cell_list() if cell.method == "Unkept")
+    assert run.facts(unkept) == {"fine": 1, "whole": 3, "half": 0.5, "unstorable": ["weights", "huge", "array"]}
+    failed_lines = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert len(failed_lines) == 10
+    assert "PARTIAL: 30 of 45 images failed" in done.stderr.splitlines()[-1]
     again = tedbench(*(part for name in wrong for part in ("--method", f"toys:{name}")), "--limit", "3")
-    assert "13 sweeps failed before and were not tried again" in again.stderr
+    assert "10 sweeps failed before and were not tried again; --retry-failed" in again.stderr
 
 
 def test_nothing_made_is_an_error(tedbench):  # type: ignore[no-untyped-def]
@@ -276,7 +346,10 @@ def test_what_is_noted_is_kept(tedbench, world):  # type: ignore[no-untyped-def]
     assert run.facts(run.cell_list()[0]) == {
         "losses": [0.5, "nan", 0.25], "model": "m1", "device": "cpu", "threads": 3, "batches": [3],
     }  # fmt: skip
-    assert run.run.execution == {"Noting": {"model": ["m1"], "device": ["cpu"], "threads": [3, 4], "batches": [[3]]}}
+    code = hashlib.sha256(TOYS.encode()).hexdigest()
+    assert run.run.execution == {
+        "Noting": {"code": [code], "model": ["m1"], "device": ["cpu"], "threads": [3, 4], "batches": [[3]]}
+    }
 
 
 def test_a_file_and_flags_ask_for_the_same(cli, tedbench, world):  # type: ignore[no-untyped-def]
@@ -350,6 +423,9 @@ def test_another_configuration_needs_another_folder(tedbench, world, arguments, 
         (("--method", "toys:Grain", "--limit", "0"), 2, "at least 1"),
         (("--method", "toys:Described"), 3, "needs instruction, which no pair"),
         (("--method", "outputs"), 2, "outputs@FOLDER"),
+        (("--method", "outputs@nowhere"), 3, "no folder nowhere"),
+        (("--method", "toys:Modelled", "--set", "gone=true"), 7, "cannot be prepared: SystemExit"),
+        (("--method", "toys:Grain?gone=1"), 2, "no field of method"),
         (("--method", "outputs@edits?template={uid}-{strength}.png"), 2, "give them with --strengths"),
         (("--method", "toys:Grain", "--data", "nowhere"), 3, "nowhere"),
     ],
@@ -425,3 +501,96 @@ def test_outputs_of_another_program_stand_beside_ours(tedbench, world):  # type:
     one = next(cell for cell in run.cell_list() if cell.method == "outputs")
     theirs = {Image.open(path).tobytes() for path in (world / "drawn" / "edits").iterdir()}
     assert images.decode(run.image_bytes(one), one.file).tobytes() in theirs
+
+
+def test_whatever_is_raised_is_a_row(tedbench, world):  # type: ignore[no-untyped-def]
+    names = ("exit", "group", "generator", "unreadable", "surrogate", "none")
+    specs = [part for name in names for part in ("--method", f"toys:Strange?error={name}")]
+    done = tedbench(*specs, "--limit", "1")
+    assert done.returncode == 0
+    assert "3/18 images, 15 failed" in done.stdout
+    errors = {cell.method: cell.error for cell in store.open_run(world / "results" / "r").cell_list()}
+    assert [errors[f"Strange-error-{name}"] for name in names] == [
+        "SystemExit: 0", "BaseExceptionGroup: several (1 sub-exception)", "GeneratorExit",
+        "Unreadable: (its message cannot be read)", "ValueError: half ?", "",
+    ]  # fmt: skip
+
+
+def test_a_method_that_goes_elsewhere_does_not_take_the_run_along(tedbench, world):  # type: ignore[no-untyped-def]
+    done = tedbench("--method", "toys:Leaving", "--limit", "2", "--seeds", "0,1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "results/r: 12/12 images" in done.stdout
+
+
+def test_a_run_finds_its_model_from_another_folder(cli, tedbench, world):  # type: ignore[no-untyped-def]
+    for place in ("mdl", "copy", "other"):
+        (world / place).mkdir()
+        (world / place / "weights").write_text("m2" if place == "other" else "m1")
+    arguments = ("--method", "toys:Modelled", "--limit", "1")
+    assert tedbench(*arguments, "--model", "mdl").returncode == 0
+    run = store.open_run(world / "results" / "r").run
+    assert run.methods["Modelled"]["model"] == "mdl"
+    assert run.config["paths"] == {"Modelled": {"model": "../../mdl"}}
+    (world / "sub").mkdir()
+    (world / "sub" / "toys.py").write_text(TOYS)
+    done = cli("run", "../results/r", cwd=world / "sub")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 sweeps were done before" in done.stdout
+    # The same weights under another path, on another device: the same run.
+    done = tedbench(*arguments, "--model", "copy", "--device", "cpu")
+    assert "1 sweeps were done before" in done.stdout, done.stderr
+    done = tedbench(*arguments, "--model", "other")
+    assert done.returncode == 6
+    assert 'model of Modelled was ["m1"], now ["m2"]' in done.stderr
+    # What differs without a model is said before a model is looked for.
+    assert "seeds was" in tedbench(*arguments, "--model", "gone", "--seeds", "3").stderr
+
+
+def test_a_word_that_is_also_a_folder_stays_a_word(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    for name in ("cpu", "edits", "a/b"):
+        (tmp_path / name).mkdir(parents=True)
+    fields = {"device": "cpu", "folder": "edits", "at": "a/b", "gone": "a/c", "n": 3, "model": "x" * 400}
+    assert config.paths(fields, tmp_path / "results" / "r") == {"folder": "../../edits", "at": "../../a/b"}
+
+
+def test_changed_code_needs_another_folder(tedbench, world):  # type: ignore[no-untyped-def]
+    tedbench("--method", "toys:Grain", "--limit", "1")
+    (world / "toys.py").write_text(TOYS + "\n")
+    done = tedbench("--method", "toys:Grain", "--limit", "1")
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+    assert "code of Grain was" in done.stderr
+
+
+def test_what_failed_is_tried_again_when_asked(tedbench, world):  # type: ignore[no-untyped-def]
+    arguments = ("--method", "toys:Neighbourly", "--limit", "2")
+    failed = tedbench(*arguments)
+    assert failed.returncode == 9
+    assert failed.stderr.splitlines()[-1].startswith("NOTHING MADE: 6 of 6 images failed")
+    assert "tedbench run results/r --retry-failed" in failed.stderr
+    (world / "helper.py").write_text("def same(edits):\n    return edits\n")  # imported as late as in edit
+    assert tedbench(*arguments).returncode == 9
+    assert len(calls(world)) == 2
+    done = tedbench(*arguments, "--retry-failed")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "6/6 images, 0 failed" in done.stdout
+    assert tedbench(*arguments, "--retry-failed").returncode == 0
+    assert len(calls(world)) == 4
+
+
+def test_sigterm_is_as_ctrl_c(world, cli):  # type: ignore[no-untyped-def]
+    command = [Path(sys.executable).with_name("tedbench"), "run", "--dataset", "folder", "--data", "drawn/data"]
+    command += ["--method", "toys:Slow", "--limit", "3", "--out", "a run"]
+    with subprocess.Popen(command, cwd=world, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while not (world / "waiting").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 143
+    assert said.splitlines() == ["tedbench: terminated; what is done is kept, go on with: tedbench run 'a run'"]
+    cells = store.open_run(world / "a run").cell_list()
+    assert [cell.status for cell in cells] == ["ok"] * 3 + ["missing"] * 6
+    scored = cli("score", "a run", "--metrics", "psnr@64", cwd=world)
+    assert "not finished: 6 of 9 images are missing; go on with: tedbench run 'a run'" in scored.stderr
+    assert "next: tedbench report 'a run' --out 'reports/a run'" in scored.stdout

@@ -15,6 +15,7 @@ from tedbench.cli.demonstration import demo
 from tedbench.cli.importing import import_
 from tedbench.cli.running import run
 from tedbench.cli.scoring import report, score
+from tedbench.cli.stopping import Terminated, on_sigterm
 from tedbench.errors import TedbenchError, short
 
 app = typer.Typer(
@@ -77,18 +78,31 @@ def main() -> None:
     """Run the command line; errors a user can cause are one line on stderr and a non-zero exit."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = "--debug" in sys.argv[1:]
+    on_sigterm()
     try:
-        sys.exit(app(args=arguments, prog_name="tedbench", standalone_mode=False) or 0)
-    except (KeyboardInterrupt, typer.Abort):  # typer makes the second of the first
-        typer.echo("tedbench: interrupted; nothing half-written was kept", err=True)
-        sys.exit(130)
-    except Exception as error:
-        if debug:
+        code = app(args=arguments, prog_name="tedbench", standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort) as stop:  # typer makes the second of the first
+        terminated = isinstance(stop, Terminated) or isinstance(stop.__cause__, Terminated)
+        what = "terminated" if terminated else "interrupted"
+        typer.echo(f"tedbench: {what}; nothing half-written was kept", err=True)
+        code = Terminated.exit_code if terminated else 130
+    except BaseException as error:  # sys.exit() in a stranger's code too: it must not look like success
+        if debug or _of_typer(error):
             raise
-        sys.exit(_say(error))
+        code = _say(error)
+    sys.exit(code)
 
 
-def _say(error: Exception) -> int:
+def _of_typer(error: BaseException) -> bool:
+    """Whether it is typer that ends the process, after it has installed or answered a shell's completion."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    module = str(last.tb_frame.f_globals.get("__name__", "")) if last is not None else ""
+    return isinstance(error, SystemExit) and module.partition(".")[0] in ("typer", "click")
+
+
+def _say(error: BaseException) -> int:
     """Print an error as one line and return its exit code."""
     if isinstance(error, TedbenchError):
         typer.echo(f"tedbench: {' '.join(str(error).split())}", err=True)

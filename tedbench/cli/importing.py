@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -54,7 +55,7 @@ def import_(
     origin = importing.Source(folder, method, template or importing.TEDBENCH_TEMPLATE, manifest, published_as, strict)
     loaded = datasets.load(dataset, data, source=source, captions=captions)
     print_imported(importing.import_folder(origin, loaded, out, ("tedbench", *sys.argv[1:])))
-    typer.echo(f"next: tedbench score {out} --metrics lpips-alex@256,lpips-alex@512")
+    typer.echo(f"next: tedbench score {shlex.quote(str(out))} --metrics lpips-alex@256,lpips-alex@512")
 
 
 def print_imported(found: Imported) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from tedbench.cli.options import DataOption
+from tedbench.cli.stopping import Terminated
 from tedbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,26 +114,41 @@ def run(
             show_default=False,
         ),
     ] = [],  # noqa: B006
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Do again what failed in an earlier call on this folder.")
+    ] = False,
 ) -> None:
-    """Edit every pair of a data set with one or more methods. What is done is kept: the same call goes on."""
+    """Edit every pair of a data set with one or more methods. What is done is kept: the same call goes on.
+
+    Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
+    """
     from tedbench import config, runner
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, method, strengths, model, device, fields, extrapolate
     )
+    home = Path.cwd()
     asked = config.override(_base(source), flags)
     folder = out or (source if source is not None and source.is_dir() else None)
     if folder is None:
         raise UsageError("say where the images go: --out results/NAME")
     try:
-        ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]))
-    except KeyboardInterrupt:
-        typer.echo(f"tedbench: interrupted; what is done is kept, go on with: tedbench run {folder}", err=True)
-        raise typer.Exit(130) from None
+        ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]), retry_failed)
+    except KeyboardInterrupt as stop:
+        what = "terminated" if isinstance(stop, Terminated) else "interrupted"
+        begun = (home / folder / "run.json").exists()  # a method may have gone to another folder
+        how = f"what is done is kept, go on with: tedbench run {shlex.quote(str(folder))}" if begun else "nothing begun"
+        typer.echo(f"tedbench: {what}; {how}", err=True)
+        raise typer.Exit(Terminated.exit_code if isinstance(stop, Terminated) else 130) from None
     _print_ran(ran)
+    if ran.ok:
+        typer.echo(f"next: tedbench score {shlex.quote(str(folder))} --metrics lpips-alex@256,lpips-alex@512")
+    if ran.failed_images:
+        whole = f"{ran.failed_images} of {ran.asked} images failed"
+        again = f"try them again with: tedbench run {shlex.quote(str(folder))} --retry-failed"
+        typer.echo(f"{'PARTIAL' if ran.ok else 'NOTHING MADE'}: {whole}, and tables will say so; {again}", err=True)
     if not ran.ok:
         raise typer.Exit(9)
-    typer.echo(f"next: tedbench score {folder} --metrics lpips-alex@256,lpips-alex@512")
 
 
 def _base(source: Path | None) -> RunConfig:
@@ -162,5 +179,5 @@ def _print_ran(ran: Ran) -> None:
         typer.echo(f"failed: {len(ran.failed) - SHOWN} sweeps more, see {ran.out / 'cells.jsonl'}", err=True)
     if ran.kept_failed:
         typer.echo(
-            f"{ran.kept_failed} sweeps failed before and were not tried again; delete their records to try", err=True
+            f"{ran.kept_failed} sweeps failed before and were not tried again; --retry-failed tries them", err=True
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -39,7 +40,7 @@ def score(
     made = scoring.make_metrics(specs, device)
     scored = scoring.score_run(opened, _dataset_of(opened, data, captions), made, again)
     print_scored(scored, opened)
-    typer.echo(f"next: tedbench report {run} --out reports/{run.resolve().name}")
+    typer.echo(f"next: tedbench report {shlex.quote(str(run))} --out {shlex.quote(f'reports/{run.resolve().name}')}")
 
 
 def report(
@@ -78,6 +79,11 @@ def print_scored(scored: Scored, run: RunFolder) -> None:
         )
         for note in facts.notes:
             typer.echo(f"  note: {note}", err=True)
+    cells = run.cell_list()
+    missing = sum(cell.status == "missing" for cell in cells)
+    if missing and run.run.kind == "run":
+        how = f"go on with: tedbench run {shlex.quote(str(run.path))}"
+        typer.echo(f"the run is not finished: {missing} of {len(cells)} images are missing; {how}", err=True)
     for spec in scored.skipped:
         typer.echo(f"{spec}: scored before; --again scores it anew")
     for line in scored.failed:

@@ -128,13 +128,16 @@ def _footnotes(report: Report) -> list[str]:
 
 
 def _partial(report: Report) -> list[str]:
-    """A line where only a part of the data set was asked, and one for each method without a score for all pairs."""
+    """Lines on what the table does not rest on: pairs not asked, pairs without a score, images that failed."""
     part = report.material.dataset.part
     lines: dict[str, None] = {f"partial: {part} of {report.material.dataset.name}": None} if part else {}
     short = report.table[report.table["n"] < report.table["asked"]]
     for row in short.to_dict("records"):
         label = text.setting_label(row, report.table)
         lines[f"{label}: partial: {row['n']} of {row['asked']} pairs"] = None
+    for row in report.table[report.table["failed"] > 0].to_dict("records"):
+        label, images = text.setting_label(row, report.table), row["asked"] * max(row["seeds"], 1)
+        lines[f"{label}: {row['failed']} of {images} images failed"] = None
     return list(lines)
 
 

@@ -20,7 +20,7 @@ SETTING = ["run", "method", "strength"]
 COLUMNS = (
     "run", "method", "strength", "metric", "spec", "family", "backbone", "size", "fit", "convention", "custom",
     "higher_is_better", "mean", "low", "high", "median", "n", "asked", "failed", "missing", "unscored", "images",
-    "seeds", "mean_x100", "mean_clipscore", "published_as", "model",
+    "seeds", "mean_x100", "mean_clipscore", "published_as", "model", "part",
 )  # fmt: skip
 
 
@@ -117,6 +117,7 @@ def summary(material: Material) -> pd.DataFrame:
             row["unscored"] = int(count.get("ok", 0)) - int(counted.get(key, 0))
             row["published_as"] = str(material.runs[run].methods.get(method, {}).get("published_as") or "")
             row["model"] = ", ".join(material.runs[run].execution.get(method, {}).get("model", ()))
+            row["part"] = material.runs[run].dataset.part
             rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
         ["run", "method", "metric", "strength"], kind="stable", ignore_index=True
