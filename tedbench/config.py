@@ -97,10 +97,10 @@ def from_run(run: Run, folder: Path) -> RunConfig:
         config = RunConfig(tuple(methods), seeds=tuple(run.config["seeds"]), **raw)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{folder}/run.json is not one of ours ({short(error)}); run anew elsewhere") from error
-    captions = os.path.normpath(folder / config.captions) if config.captions else ""
+    captions = os.path.normpath(folder.resolve() / config.captions) if config.captions else ""
     return replace(
         config,
-        data=Path(os.path.normpath(folder / config.data)) if config.data else None,
+        data=Path(os.path.normpath(folder.resolve() / config.data)) if config.data else None,
         captions=captions if captions and Path(captions).exists() else config.captions,
     )
 
@@ -162,7 +162,7 @@ def override(config: RunConfig, flags: Flags) -> RunConfig:
 
 
 def _found(folder: Path, named: Mapping[str, str]) -> dict[str, str]:
-    places = {name: Path(os.path.normpath(folder / path)) for name, path in named.items()}
+    places = {name: Path(os.path.normpath(folder.resolve() / path)) for name, path in named.items()}
     return {name: str(place) for name, place in places.items() if naming.exists(place)}
 
 

@@ -95,7 +95,7 @@ def label(configs: Sequence[MethodConfig]) -> list[str]:
     for config in configs:
         if config.label:
             naming.check_label(config.label, "label")
-    names = [config.label or _plain(_name(config)) for config in configs]
+    names = [config.label or _plain(f"{_name(config)}{_preset(config)}") for config in configs]
     shared = Counter(name.casefold() for name in names)
     labels: list[str] = []
     taken = {config.label.casefold() for config in configs if config.label}
@@ -175,6 +175,14 @@ def _strengths(name: str, method: Any, knob: Strength, asked: tuple[float, ...] 
 
 def _name(config: MethodConfig) -> str:
     return registry.parse(config.spec)[0].rpartition(":")[2]
+
+
+def _preset(config: MethodConfig) -> str:
+    """`-PRESET` where one was picked: a pipeline, or four steps for a try, is no small print."""
+    if config.options.get("preset"):
+        return f"-{config.options['preset']}"
+    named = registry.parse(config.spec)[1]
+    return f"-{named}" if named and registry.picks_preset("method", config.spec) else ""
 
 
 def _asked(config: MethodConfig) -> str:

@@ -118,7 +118,7 @@ class _Progress:
         with tqdm(total=cells, initial=before, desc="run", unit="image", disable=None) as bar:
             for at, sweep in enumerate(self.todo):
                 if at not in self.done:
-                    bar.set_postfix_str(sweep.contender.label, refresh=False)
+                    bar.set_postfix_str(f"{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
                     self.done[at] = sweeps.run(sweep, self.out)
                     bar.update(len(sweep.contender.strengths))
                     self._write_now_and_then()

@@ -90,11 +90,14 @@ def run(sweep: Sweep, out: Path) -> Done:
             raise
         except BaseException as error:  # noqa: BLE001  (a method can raise anything, `sys.exit()` too; the run goes on)
             return _write_failed(sweep, noted, error, out)
+    # A fit that was looked up says what making it took; finding it is no measure of a method.
+    said = noted.get("fit_seconds")
+    fit_seconds = said if isinstance(said, float) else made.fit_seconds
     cells = []
     for cell, strength, png in zip(sweep.blank("ok", ""), sweep.contender.strengths, made.pngs, strict=True):
         file = sweep.image(strength)
         _write(out / file, png)
-        cell = dataclasses.replace(cell, fit_seconds=made.fit_seconds, edit_seconds=made.edit_seconds)
+        cell = dataclasses.replace(cell, fit_seconds=fit_seconds, edit_seconds=made.edit_seconds)
         cells.append(dataclasses.replace(cell, file=file, sha256=images.sha256(png)))
     return _write_record(sweep, cells, kept(noted), "", out)
 

@@ -366,8 +366,8 @@ def test_a_file_and_flags_ask_for_the_same(cli, tedbench, world):  # type: ignor
     assert "8 sweeps were done before" in done.stdout
     assert len(calls(world)) == before
     run = store.open_run(world / "results" / "r").run
-    assert run.methods["Grain"]["sigma"] == 80.0
-    assert run.methods["Grain"]["strengths"] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert run.methods["Grain-coarse"]["sigma"] == 80.0
+    assert run.methods["Grain-coarse"]["strengths"] == [0.0, 0.25, 0.5, 0.75, 1.0]
     done = cli("run", "results/r", "--out", "results/again", cwd=world)
     assert done.returncode == 0
     again = store.open_run(world / "results" / "again").run
@@ -594,3 +594,30 @@ def test_sigterm_is_as_ctrl_c(world, cli):  # type: ignore[no-untyped-def]
     scored = cli("score", "a run", "--metrics", "psnr@64", cwd=world)
     assert "not finished: 6 of 9 images are missing; go on with: tedbench run 'a run'" in scored.stderr
     assert "next: tedbench report 'a run' --out 'reports/a run'" in scored.stdout
+
+
+def test_a_report_refuses_scores_of_other_images(cli, tedbench, world):  # type: ignore[no-untyped-def]
+    """A run that was scored half done, and then finished: what the scores are of is no longer there."""
+    assert tedbench("--method", "toys:Grain", "--limit", "2").returncode == 0
+    assert cli("score", "results/r", "--metrics", "psnr@64", cwd=world).returncode == 0
+    assert cli("report", "results/r", cwd=world).returncode == 0
+    folder = world / "results" / "r"
+    cells = [json.loads(line) for line in (folder / "cells.jsonl").read_text().splitlines()]
+    (folder / cells[0]["facts"]).unlink()
+    (world / "toys.py").write_text(TOYS.replace("noise = np.random", "noise = 2 * np.random"))
+    changed = tedbench("--method", "toys:Grain", "--limit", "2")
+    assert changed.returncode == 6  # the method's code is another: not mixed into this run
+    store_cells = [{**cell, "sha256": "0" * 64} if at == 0 else cell for at, cell in enumerate(cells)]
+    (folder / "cells.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in store_cells))
+    done = cli("report", "results/r", cwd=world)
+    assert done.returncode == 6
+    assert "psnr@64 was scored on other images than are there now" in done.stderr
+
+
+def test_a_run_in_a_linked_folder_goes_on(cli, tedbench, world):  # type: ignore[no-untyped-def]
+    (world / "scratch" / "deep" / "er").mkdir(parents=True)
+    (world / "linked").symlink_to(world / "scratch" / "deep" / "er")
+    assert tedbench("--method", "identity", "--limit", "2", out="linked/r").returncode == 0
+    done = cli("run", "linked/r", cwd=world)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 sweeps were done before" in done.stdout

@@ -53,7 +53,7 @@ def test_every_cell_is_there_and_says_how_it_was_made(run) -> None:
         said = opened.facts(cell)
         assert said["model"].startswith("model-")
         assert said["threads"] == 1
-        if cell.method == "imagic":
+        if cell.method == "imagic-check":
             assert [len(said["loss"][stage]) for stage in ("embedding", "unet")] == [3, 3]
             assert said["batches"] == [5]
         if cell.method == "ddib":
@@ -61,13 +61,13 @@ def test_every_cell_is_there_and_says_how_it_was_made(run) -> None:
     record = opened.run
     assert record.dataset.part == "first 4 of 100 pairs"
     assert record.dataset.captions.startswith("tedbench-observed")
-    assert set(record.execution["imagic"]) == {"model", "device", "dtype", "threads", "batches"}
-    assert record.methods["imagic"]["embedding_steps"] == 3
+    assert set(record.execution["imagic-check"]) == {"model", "device", "dtype", "threads", "batches"}
+    assert record.methods["imagic-check"]["embedding_steps"] == 3
 
 
 def test_seeds_and_strengths_give_other_pictures_and_one_pair_never_anothers(run) -> None:
     opened = store.open_run(run[0] / "results" / "r")
-    for method in ("imagic", "sdedit"):
+    for method in ("imagic-check", "sdedit"):
         mine = [cell for cell in opened.cell_list() if cell.method == method and cell.strength != 0]
         assert len({cell.sha256 for cell in mine}) == len(mine)
     ddib = {(cell.uid, cell.strength): cell.sha256 for cell in opened.cell_list() if cell.method == "ddib"}
@@ -114,7 +114,7 @@ def test_another_model_in_the_same_place_is_noticed(run, cli) -> None:
         shutil.rmtree(home / "model")
         (home / "kept").rename(home / "model")
     assert done.returncode == 6
-    assert "begun with another configuration: model of imagic was" in done.stderr
+    assert "begun with another configuration: model of imagic-check was" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
