@@ -118,7 +118,7 @@ def score_run(run: RunFolder, dataset: Dataset, metrics: Sequence[tuple[str, Met
             bar.update(len(chunk))
     bar.close()
     # Images that could not be read may be mended: then their scores are asked for again.
-    digest = store.cells_digest(cells) if not tally.broken else "incomplete"
+    digest = store.cells_digest(cells) if not tally.broken else store.INCOMPLETE
     facts = {job.identity: dataclasses.replace(_facts(job, tally, captions), cells=digest) for job in todo}
     if todo:
         store.write_scores(run, rows, facts)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SCORE_COLUMNS = ("uid", "image_id", "category", "method", "seed", "strength", "metric", "value")
 FILES = ("run.json", "pairs.jsonl", "cells.jsonl", "images", "sweeps", "scores.parquet", "metrics.json")
+INCOMPLETE = "incomplete"
+"""Stands for the digest of the cells where an image could not be read: scoring tries again, a report shows the gap."""
 _KEY = ["uid", "method", "seed", "strength", "metric"]
 
 
@@ -98,6 +100,11 @@ class RunFolder:
         cells = self.cell_list()
         known = {name for name, facts in self.metrics.items() if facts.cells in ("", cells_digest(cells))}
         return {str(identity) for identity, n in counts.items() if n == len(cells) and identity in known}
+
+    def stale(self) -> list[MetricFacts]:
+        """Metrics whose scores are of other images than are there now; an image that could not be read is not one."""
+        now = ("", INCOMPLETE, cells_digest(self.cell_list()))
+        return [facts for facts in self.metrics.values() if facts.cells not in now]
 
     def facts(self, cell: Cell) -> dict[str, Any]:
         """What the fit and the sweep of a cell had to say; empty for an image made elsewhere.

@@ -60,12 +60,11 @@ def gather(folders: Sequence[Path]) -> Material:
     for name, one in opened.items():
         if not one.metrics or not len(one.scores()):
             raise StoreError(f"run {name!r} has no scores; run `tedbench score {one.path}` first")
-        for facts in one.metrics.values():
-            if facts.identity not in one.scored():
-                raise StoreError(
-                    f"run {name!r}: {facts.spec} was scored on other images than are there now; score them anew: "
-                    f"tedbench score {one.path} --metrics {facts.spec}"
-                )
+        for facts in one.stale():
+            raise StoreError(
+                f"run {name!r}: {facts.spec} was scored on other images than are there now; score them anew: "
+                f"tedbench score {one.path} --metrics {facts.spec}"
+            )
     runs = {name: one.run for name, one in opened.items()}
     check_one_dataset(runs)
     return Material(
