@@ -10,7 +10,7 @@ at most in dense bf16.
 The plain port is what one writes first, without the common mistakes: image and text are encoded once, the model is
 frozen while the embedding is optimised, batch 1, and one strength after the other, each with its guidance batch of 2.
 Both do the same number of steps of the same arithmetic; how far their images are apart is reported. The port's Adam is
-torch's default, ours its foreach form (fused on a GPU), which is most of what the fit gains. `sd15` has the
+torch's default, ours its fused or foreach form, which is most of what the fit gains. `sd15` has the
 architecture of Stable Diffusion 1.5 at 512² with random weights: time and memory do not depend on what weights say.
 """
 

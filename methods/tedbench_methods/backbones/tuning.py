@@ -190,8 +190,8 @@ def adam(parameters: list[Tensor], how: Descent) -> torch.optim.Optimizer:
         MethodError: if bitsandbytes is asked for and not installed.
     """
     if how.optimizer == "adam":
-        # Fused is fastest where tensors are large; on two CPU threads its barriers cost more than small ones take.
-        fused = parameters[0].device.type != "cpu"
+        # Fused is fastest; but on several CPU threads its barriers cost more than small tensors take.
+        fused = parameters[0].device.type != "cpu" or torch.get_num_threads() == 1
         return torch.optim.Adam(parameters, lr=how.rate, fused=fused, foreach=not fused)
     check_installed("whole", "adam8bit")
     import bitsandbytes
