@@ -142,10 +142,19 @@ def prepare(contenders: Sequence[Contender]) -> dict[str, dict[str, Any]]:
     return noted
 
 
-def _knob(spec: str, method: Any) -> Strength:
-    lacks = [name for name in CONTRACT if not hasattr(type(method), name)]
+def check_class(spec: str, cls: type[Any]) -> None:
+    """Refuse a class that is no method.
+
+    Raises:
+        UsageError: naming what it lacks.
+    """
+    lacks = [name for name in CONTRACT if not hasattr(cls, name)]
     if lacks:
         raise UsageError(f"{spec!r} is not a method: its class lacks {', '.join(lacks)}; see methods/README.md")
+
+
+def _knob(spec: str, method: Any) -> Strength:
+    check_class(spec, type(method))
     try:
         knob = method.strength
     except (TedbenchError, KeyboardInterrupt):

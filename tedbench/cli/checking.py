@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from tedbench.errors import UsageError
-
 
 def check(
     spec: Annotated[
@@ -23,14 +21,12 @@ def check(
 
     A method that offers a preset named check is tried with it, unless SPEC picks another: a fit may take long.
     """
-    from tedbench import registry
+    from tedbench import contenders, registry
 
     cls = registry.load(registry.find("method", registry.parse(spec)[0]))
     quick = "check" in getattr(cls, "presets", {}) and not registry.picks_preset("method", spec)
     method = registry.build("method", spec, {"preset": "check"} if quick else {}, model=model)
-    lacks = [name for name in ("strength", "fit", "edit") if not hasattr(cls, name)]
-    if lacks:
-        raise UsageError(f"{spec!r} is not a method: its class lacks {', '.join(lacks)}; see methods/README.md")
+    contenders.check_class(spec, cls)
     contract = registry.load(registry.find("contract", "method"))
     kept, broken = 0, 0
     for finding in contract(method).findings():

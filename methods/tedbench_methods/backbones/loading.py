@@ -61,6 +61,16 @@ def loaded() -> list[Backbone]:
     return list(_held.values())
 
 
+def check_dtype(dtype: str) -> None:
+    """Refuse what is no dtype's name.
+
+    Raises:
+        UsageError: for such a name.
+    """
+    if dtype not in ("auto", *DTYPES):
+        raise UsageError(f"no dtype {dtype!r}; known: auto, {', '.join(DTYPES)}")
+
+
 def pick(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     """Device and dtype behind their names.
 
@@ -69,8 +79,7 @@ def pick(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     place = torch.device(models.choose_device(device, gpus, torch.backends.mps.is_available()))
-    if dtype not in ("auto", *DTYPES):
-        raise UsageError(f"no dtype {dtype!r}; known: auto, {', '.join(DTYPES)}")
+    check_dtype(dtype)
     if dtype == "fp16" and place.type == "cpu":
         raise UsageError("fp16 does not run on a CPU; use fp32, or bf16 where its speed does not matter")
     if dtype == "auto":

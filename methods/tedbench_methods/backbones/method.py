@@ -16,7 +16,7 @@ from tedbench.errors import UsageError
 from tedbench.types import EditPair, Strength
 from tedbench_methods.backbones.base import Backbone
 from tedbench_methods.backbones.borrowed import Lender
-from tedbench_methods.backbones.loading import DTYPES, load
+from tedbench_methods.backbones.loading import check_dtype, load
 from tedbench_methods.backbones.sampling import generator, normal
 
 
@@ -34,8 +34,7 @@ class OnModel:
     def __post_init__(self) -> None:
         """Refuse what can be refused before a model is loaded."""
         models.check_device(self.device)
-        if self.dtype not in ("auto", *DTYPES):
-            raise UsageError(f"no dtype {self.dtype!r}; known: auto, {', '.join(DTYPES)}")
+        check_dtype(self.dtype)
 
     @property
     def backbone(self) -> Backbone:
