@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tedbench import naming, ranges, registry
+from tedbench.datasets import toybench
 from tedbench.errors import StoreError, UnknownName, UsageError, short
 from tedbench.types import Run
 
@@ -158,7 +159,20 @@ def override(config: RunConfig, flags: Flags) -> RunConfig:
         methods = _with_strengths(methods, text)
     for name, value, called, wanted in _settings(flags):
         methods = _with_field(methods, name, value, called, wanted)
-    return replace(config, **changed, methods=methods)
+    changed_config = replace(config, **changed, methods=methods)
+    return _on_toy_model(changed_config) if toybench.is_name(changed_config.dataset) else changed_config
+
+
+def _on_toy_model(config: RunConfig) -> RunConfig:
+    """The toy model for every method that names none: no other knows the toy world."""
+
+    def lacks_model(method: MethodConfig) -> bool:
+        has, fixed = registry.set_by("method", method.spec)
+        return "model" in has - fixed and "model" not in method.options
+
+    options = {"model": toybench.NAME}
+    methods = (replace(one, options={**one.options, **options}) if lacks_model(one) else one for one in config.methods)
+    return replace(config, methods=tuple(methods))
 
 
 def _found(folder: Path, named: Mapping[str, str]) -> dict[str, str]:

@@ -50,6 +50,10 @@ class EditPair:
     truth: ImageFile | None = None
     """The true answer as a picture, where it is known."""
     category: str | None = None
+    changes: tuple[tuple[str, str], ...] | None = None
+    """(attribute, value) that the edited image must show, where the data set can say so; the toy world can."""
+    keeps: tuple[tuple[str, str], ...] | None = None
+    """(attribute, value) that the edited image must still show."""
 
 
 @dataclass(frozen=True)

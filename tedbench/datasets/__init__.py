@@ -1,4 +1,4 @@
-"""The data sets: TEdBench, TEdBench++, and a folder of your own. Each gives the same nouns, checked on loading."""
+"""The data sets: TEdBench, TEdBench++, ToyBench, and a folder of your own. Each gives the same nouns, checked."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from tedbench.datasets import folder as _folder
 from tedbench.datasets import hub as _hub
 from tedbench.datasets import plusplus as _plusplus
 from tedbench.datasets import tedbench as _tedbench
+from tedbench.datasets import toybench as _toybench
 from tedbench.datasets.download import GITHUB_RAW, PINNED, fetch
 from tedbench.datasets.manifest import read_rows, safe_join
 from tedbench.datasets.tedbench import default_folder
 from tedbench.errors import DataError, TedbenchError, UnknownName, UsageError
 from tedbench.types import Dataset
 
-NAMES = ("tedbench", "tedbench++", "folder")
+NAMES = ("tedbench", "tedbench++", "toy", "folder")
 SOURCES = ("folder", "hub")
 
 __all__ = [
@@ -61,7 +62,7 @@ def load(
     """Load a data set, checking every file it needs.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `NAMES`; `toy[:SPLIT][:N]` draws N questions of ToyBench's dev or test split.
         data: folder (for tedbench++ also the csv); else `$TEDBENCH_DATA`, else the folder of `tedbench data fetch`.
         source: `folder`, or `hub` for TEdBench's copy on the Hugging Face hub.
         captions: a file of source captions, see `tedbench.datasets.captions`.
@@ -131,12 +132,13 @@ def list_datasets() -> list[Row]:
         Row(
             "tedbench++", "its extension by LEDITS++ (arXiv 2311.16711)", _plusplus.PAIRS, images, _where("tedbench++")
         ),
+        Row("toy", "ToyBench: drawn scenes, true answers known; toy:dev, toy:test:240", _toybench.PAIRS, None, "drawn"),
         Row("folder", "your own: a folder with manifest.csv or an imagefolder", None, None, "--data FOLDER"),
     ]
 
 
 def _check_name(name: str) -> None:
-    if name not in NAMES:
+    if name not in NAMES and not _toybench.is_name(name):
         raise UnknownName("data set", name, NAMES)
 
 
@@ -145,6 +147,10 @@ def _load_folder(name: str, data: str | Path | None) -> Dataset:
         return _tedbench.load(data)
     if name == "tedbench++":
         return _plusplus.load(data)
+    if _toybench.is_name(name):
+        if data is not None:
+            raise UsageError(f"data set {name!r} is drawn, not read; leave out --data")
+        return _toybench.load(name)
     if data is None:
         raise DataError(f"data set 'folder' needs --data FOLDER: {_folder.NEEDS}")
     return _folder.load(data)

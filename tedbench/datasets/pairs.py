@@ -59,6 +59,7 @@ def digest(pairs: Sequence[EditPair]) -> str:
     """Hex sha256 of a list of pairs: texts, ids and image digests in order, wherever the bytes lie."""
     rows = [
         {
+            **({"changes": pair.changes, "keeps": pair.keeps} if pair.changes else {}),
             "uid": pair.uid,
             "image": [pair.image.name, pair.image.sha256],
             "image_id": pair.image_id,
