@@ -19,6 +19,7 @@ import torch
 
 from tedbench import models
 from tedbench.errors import MethodError, NetworkError, UsageError, short
+from tedbench_methods import toy
 from tedbench_methods.backbones.base import Backbone
 from tedbench_methods.backbones.stable_diffusion import StableDiffusion, StableDiffusionXL
 
@@ -90,6 +91,8 @@ def pick(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
 def located(model: str) -> Path:
     """The absolute folder of a model, fetched from the hub if need be; a folder wins over a hub id of its name.
 
+    `toy` is the model that comes with the package.
+
     Raises:
         MethodError: if there is no such folder, and it cannot be a hub id.
         NetworkError: if the hub is needed and cannot be reached.
@@ -97,9 +100,11 @@ def located(model: str) -> Path:
     from diffusers import DiffusionPipeline
 
     if not model:
-        raise UsageError("no model named; give --model FOLDER, a hub id as ORG/NAME@REVISION, or tiny-sd1 to try")
+        raise UsageError("no model named; give --model FOLDER, a hub id as ORG/NAME@REVISION, or toy")
     if is_folder(model):
         return Path(model).expanduser().resolve()
+    if model == toy.NAME:
+        return toy.FOLDER
     return fetched(model, DiffusionPipeline.download, use_safetensors=True)
 
 

@@ -1,0 +1,109 @@
+"""The model card: what the toy model is, and how these weights were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from tedbench import environment
+from tedbench_methods.toy import pictures
+from tedbench_methods.toy.training import Recipe, Record
+
+_LAST = 500
+_TEXT = """---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: text-to-image
+---
+# Toy model
+
+A Stable Diffusion in small, for the toy world of TEdBench's suite: 64x64 drawn pictures of animals and things, and
+English sentences about them. It knows nothing else, and its pictures are of no use outside the suite's tests and
+ToyBench. All parts were trained from nothing on pictures that the suite draws itself; no photo, no text of others and
+no pre-trained network took part.
+
+    StableDiffusionPipeline.from_pretrained(FOLDER, variant="fp16", safety_checker=None)
+
+## Parts
+
+`AutoencoderTiny`, {vae_parameters:,} parameters; `UNet2DConditionModel`, {unet_parameters:,}; `CLIPTextModel`,
+{text_parameters:,}; a tokenizer with one token for each of the world's {words} words. It predicts ε, with the noise
+schedule of Stable Diffusion 1; latents are 4x16x16. Weights are averages over the last steps, in 16 bits.
+
+## Training
+
+Data: the first {count:,} pictures of the world's part `{part}` (fingerprint {fingerprint}), each also mirrored, and
+random captions of what they show. Combinations of attributes that the benchmark asks about are in no picture of that
+part.
+
+| | autoencoder | denoiser |
+|---|---|---|
+{table}
+
+Autoencoder on pictures that it has not seen: PSNR {psnr:.2f} dB; means over 8x8 pixels are off by {tone:.2f} of 255
+levels on average.
+
+Made {when} on {hardware}; {versions}. Code: {commit}.
+"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part's training."""
+
+    recipe: Recipe
+    record: Record
+
+
+def text(stages: tuple[Stage, Stage], parameters: Mapping[str, int], count: int, quality: Mapping[str, float]) -> str:
+    """README.md of a trained model.
+
+    Args:
+        stages: of the autoencoder and the denoiser.
+        parameters: how many `vae`, `unet` and `text` have.
+        count: of pictures.
+        quality: the autoencoder's `psnr` and `tone`.
+    """
+    numbers = {f"{name}_parameters": number for name, number in parameters.items()}
+    return _TEXT.format(
+        **numbers, **quality, table=_table(stages), count=count, part=pictures.PART, words=len(pictures.WORDS),
+        fingerprint=pictures.fingerprint(), when=environment.now(), hardware=_hardware(stages[1].recipe.device),
+        versions=_versions(), commit=environment.git_commit() or "not in a checkout",
+    )  # fmt: skip
+
+
+def _table(stages: tuple[Stage, Stage]) -> str:
+    rows = [_column(stage) for stage in stages]
+    return "\n".join(f"| {name} | {rows[0][name]} | {rows[1][name]} |" for name in rows[0])
+
+
+def _column(stage: Stage) -> dict[str, str]:
+    recipe, record = stage.recipe, stage.record
+    losses = record.losses
+    return {
+        "steps": f"{recipe.steps:,}",
+        "batch": str(recipe.batch),
+        "peak learning rate": f"{recipe.rate:g}",
+        "arithmetic": "bfloat16, weights float32" if recipe.bf16 else "float32",
+        "seed": str(recipe.seed),
+        "minutes": f"{record.seconds / 60:.0f}",
+        f"loss, mean of the first {_LAST} steps": _mean(losses[:_LAST]),
+        f"loss, mean of the last {_LAST} steps": _mean(losses[-_LAST:]),
+    }
+
+
+def _mean(losses: list[float]) -> str:
+    return f"{sum(losses) / len(losses):.4f}" if losses else "none"
+
+
+def _hardware(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{environment.hardware()['cpu'] or environment.hardware()['machine']}, {torch.get_num_threads()} thread(s)"
+
+
+def _versions() -> str:
+    found = environment.versions()
+    return ", ".join(f"{name} {found[name]}" for name in ("python", "torch", "diffusers", "transformers"))
