@@ -1,93 +1,109 @@
-"""The demonstration: import, score and report on the best data at hand."""
+"""The demonstration: methods run live on the toy world, scored and reported; or the authors' results, where named."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tedbench import datasets, importing, report, scoring, store
-from tedbench.datasets import drawn
+from tedbench import config, datasets, importing, report, runner, scoring, store
 from tedbench.datasets.tedbench import RESULTS
-from tedbench.errors import DataError, StoreError
-from tedbench.types import Dataset
+from tedbench.datasets.toybench import NAME as TOY
+from tedbench.errors import DataError, StoreError, UsageError
 
-METRICS = ("lpips-alex@256", "lpips-alex@512", "ssim@512", "psnr@512")
-DRAWN = ".drawn-by-tedbench-demo"
-"""Marks a folder of pictures that a demo may remove."""
-NEAR = Path("..", "shared", "data", "tedbench")
-"""Where a checkout's neighbour may hold the real benchmark."""
+PAIRS = 8
+MOST = 1000
+METHODS = (
+    "identity",
+    "autoencoder",
+    "text-only@toy",
+    "crossfade@toy",
+    "sdedit@toy",
+    "ddib@toy",
+    "imagic@toy-short",
+)
+STRENGTHS = ("ddib=1:6:0.5",)
+"""Eleven for each method, as the others have of themselves."""
+METRICS = (
+    "lpips-alex@64",
+    "clip-text@toy-clip-b",
+    "oracle-success",
+    "oracle-preservation",
+    "oracle-both",
+    "oracle-refused",
+)
+RELEASED_METRICS = ("lpips-alex@256", "lpips-alex@512", "ssim@512", "psnr@512")
+COMMAND = ("tedbench", "demo")
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a demonstration works on."""
+class Shown:
+    """What a demonstration made."""
 
     what: str
-    dataset: Dataset
-    edits: Path
-    method: str
+    scored: scoring.Scored
+    ran: runner.Ran | None = None
+    imported: importing.Imported | None = None
+    files: Sequence[Path] = field(default_factory=list)
 
 
-def find_material(data: Path | None, scratch: Path) -> Material:
-    """The real benchmark if it is at hand, else a dozen drawn pictures.
-
-    Args:
-        data: TEdBench as released; None looks at TEDBENCH_DATA and beside the checkout.
-        scratch: folder to draw into.
+def released(data: Path | None) -> Path | None:
+    """The folder of TEdBench with its authors' results that was named, by --data or TEDBENCH_DATA; None for none.
 
     Raises:
-        DataError: if a folder is named and is not TEdBench as released, with results.
+        DataError: if what is named is not TEdBench as released, with results.
     """
-    folder = _released(data)
-    if folder is not None:
-        what = f"the Imagic results that TEdBench's authors released, in {folder}"
-        return Material(what, datasets.load("tedbench", folder), folder / RESULTS, "imagic-published")
-    clear(scratch, DRAWN)
-    (scratch / DRAWN).parent.mkdir(parents=True)
-    (scratch / DRAWN).touch()
-    drawn_data, edits = drawn.write(scratch)
-    what = "a dozen pictures drawn by the code, since TEdBench is not at hand (set TEDBENCH_DATA to use it)"
-    return Material(what, datasets.load("folder", drawn_data), edits, "drawn-edits")
-
-
-def _released(data: Path | None) -> Path | None:
     named = data or (Path(os.environ["TEDBENCH_DATA"]) if os.environ.get("TEDBENCH_DATA") else None)
-    if named is None:
-        near = (NEAR, datasets.default_folder("tedbench"))
-        return next((folder for folder in near if (folder / RESULTS).is_dir()), None)
-    if named.is_dir() and not (named / RESULTS).is_dir():
+    if named is not None and not (named / RESULTS).is_dir():
         raise DataError(f"{named} has no {RESULTS}/ with results to score; get them by `tedbench data fetch --results`")
     return named
 
 
-def clear(folder: Path, marker: str) -> None:
-    """Remove what an earlier demo left at a place.
+def show_toy(pairs: int, out: Path, report_out: Path) -> Shown:
+    """Run every method on the first questions of ToyBench, score and report; an earlier demonstration is replaced.
+
+    Raises:
+        UsageError: for a number of pairs outside 1 to 1000.
+        StoreError: if something that no demo made stands at `out`.
+    """
+    if not 1 <= pairs <= MOST:
+        raise UsageError(f"--pairs {pairs}: between 1 and {MOST}")
+    clear(out)
+    flags = config.Flags(dataset=f"{TOY}:{pairs}", methods=METHODS, strengths=STRENGTHS, device="cpu")
+    asked = config.override(config.RunConfig(()), flags)
+    ran = runner.run(asked, out, COMMAND)
+    scored = scoring.score_run(store.open_run(out), runner.load(asked), scoring.make_metrics(METRICS))
+    return Shown(f"{pairs} questions of the toy world", scored, ran, files=report.write_report([out], report_out))
+
+
+def show_released(folder: Path, out: Path, report_out: Path) -> Shown:
+    """Import, score and report the results that TEdBench's authors released; an earlier demonstration is replaced.
+
+    Raises:
+        DataError: if the folder is not TEdBench as released.
+        StoreError: if something that no demo made stands at `out`.
+    """
+    dataset = datasets.load("tedbench", folder)
+    clear(out)
+    source = importing.Source(folder / RESULTS, "imagic-published")
+    imported = importing.import_folder(source, dataset, out, COMMAND)
+    scored = scoring.score_run(store.open_run(out), dataset, scoring.make_metrics(RELEASED_METRICS))
+    what = f"the Imagic results that TEdBench's authors released, in {folder}"
+    return Shown(what, scored, imported=imported, files=report.write_report([out], report_out))
+
+
+def clear(folder: Path) -> None:
+    """Remove the run that an earlier demo left at a place.
 
     Raises:
         StoreError: if something else stands there; it is not touched.
     """
     if not folder.exists():
         return
-    made_by_demo = (folder / marker).is_file() and (
-        marker == DRAWN or store.open_run(folder).run.command[:2] == ("tedbench", "demo")
-    )
-    known = {marker, "data", "edits"} if marker == DRAWN else store.FILES
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in known) if folder.is_dir() else []
+    made_by_demo = (folder / "run.json").is_file() and store.open_run(folder).run.command[:2] == COMMAND
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in store.FILES) if folder.is_dir() else []
     if not made_by_demo or strange:
         raise StoreError(f"{folder} is not what an earlier demo left; move it away or choose another --out")
     shutil.rmtree(folder)
-
-
-def run_demo(material: Material, out: Path, report_out: Path) -> tuple[importing.Imported, scoring.Scored, list[Path]]:
-    """Import, score, report; an earlier demonstration in the same place is replaced.
-
-    Raises:
-        StoreError: if something that no demo made stands at `out`.
-    """
-    clear(out, "run.json")
-    source = importing.Source(material.edits, material.method)
-    imported = importing.import_folder(source, material.dataset, out, ("tedbench", "demo"))
-    scored = scoring.score_run(store.open_run(out), material.dataset, scoring.make_metrics(METRICS))
-    return imported, scored, report.write_report([out], report_out)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -87,16 +89,27 @@ def test_from_a_folder_to_a_report(cli, drawn, tmp_path):  # type: ignore[no-unt
     }
 
 
-def test_demo_without_the_benchmark_draws_its_own(cli, tmp_path):  # type: ignore[no-untyped-def]
-    for _ in range(2):  # a second demo replaces the first
-        done = cli("demo", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path))  # nothing that was fetched is seen
+@pytest.mark.slow
+def test_demo_edits_toy_pictures_with_every_method(cli, tmp_path):  # type: ignore[no-untyped-def]
+    for pairs in (2, 1):  # a second demo replaces the first
+        done = cli("demo", "--pairs", pairs, cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path))  # nothing fetched is seen
         assert done.returncode == 0, done.stderr
-        assert "drawn by the code" in done.stdout
+    rows = [json.loads(line) for line in (tmp_path / "results" / "demo" / "cells.jsonl").read_text().splitlines()]
+    methods = {row["method"] for row in rows}
+    assert {"identity", "autoencoder", "text-only-toy", "crossfade-toy", "sdedit-toy", "ddib-toy"} < methods
+    assert Counter(row["method"] for row in rows)["imagic-toy-short"] == 11
+    assert {row["status"] for row in rows} == {"ok"}
+    assert "oracle-success" in done.stdout
     assert (tmp_path / "reports" / "demo" / "index.html").is_file()
+
+
+def test_demo_replaces_nothing_that_it_did_not_make(cli, tmp_path):  # type: ignore[no-untyped-def]
     (tmp_path / "mine").mkdir()
     refused = cli("demo", "--out", "mine", cwd=tmp_path)
     assert refused.returncode == 6
     assert (tmp_path / "mine").is_dir()
+    none = cli("demo", "--pairs", 0, cwd=tmp_path)
+    assert none.returncode == 2 and len(none.stderr.splitlines()) == 1
 
 
 def test_demo_says_what_a_named_folder_lacks(cli, tmp_path):  # type: ignore[no-untyped-def]

@@ -28,18 +28,15 @@ def score(run: store.RunFolder, data: Path, *specs: str, again: bool = False) ->
     return scoring.score_run(store.open_run(run.path), loaded, scoring.make_metrics(specs), again)
 
 
-def test_a_demo_removes_only_what_a_demo_made(run, drawn, tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
+def test_a_demo_removes_only_what_a_demo_made(run, tmp_path):  # type: ignore[no-untyped-def]
     with pytest.raises(StoreError, match="not what an earlier demo left"):
-        demo.clear(run.path, "run.json")
+        demo.clear(run.path)
     assert (run.path / "run.json").exists()
-    mine = tmp_path / "mine-drawn"
+    mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
     with pytest.raises(StoreError):
-        demo.clear(mine, demo.DRAWN)
-    (mine / demo.DRAWN).touch()  # even marked: what a demo did not write stays
-    with pytest.raises(StoreError):
-        demo.clear(mine, demo.DRAWN)
+        demo.clear(mine)
     assert (mine / "thesis.txt").exists()
 
 

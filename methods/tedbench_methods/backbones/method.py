@@ -52,7 +52,9 @@ class OnModel:
 class Sampling(OnModel):
     """How images are drawn from the model."""
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"check": {"steps": 4}})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({
+        "check": {"steps": 4}, "toy": {"steps": 20},
+    })  # fmt: skip
     steps: int = 50
     """Of the sampler, from pure noise to the clean end."""
     batch: int = 0
@@ -73,6 +75,9 @@ class Sampling(OnModel):
 class Guided(Sampling):
     """Sampling with one guidance for every image."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({
+        "check": {"steps": 4}, "toy": {"steps": 20, "guidance": 3.0},
+    })  # fmt: skip
     guidance: float = 7.5
     """Weight w of classifier-free guidance; 1 is none."""
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tedbench_methods.toy import pictures, tokenizer
+from tedbench_methods.toy.autoencoder import LATENTS
 from tedbench_methods.toy.training import Random, Recipe, Record, train
 
 TOKENS = 24
@@ -59,13 +60,13 @@ class Lessons:
     """What a denoiser is taught."""
 
     latents: NDArray[np.float16]
-    """(N, 2, 4, 16, 16), of the generator's pictures as they are and mirrored."""
+    """(N, 2, 8, 16, 16), of the generator's pictures as they are and mirrored."""
     recipe: Recipe
     mark: str
     """Tells these latents from others."""
 
     def drawn(self, random: Random) -> tuple[Tensor, list[str]]:
-        """A step's latents (B, 4, 16, 16) and texts."""
+        """A step's latents (B, 8, 16, 16) and texts."""
         rng, batch = random.numpy, self.recipe.batch
         chosen, sides = rng.integers(len(self.latents), size=batch), rng.integers(2, size=batch)
         texts = ["" if rng.random() < _EMPTY else pictures.caption(int(index), rng) for index in chosen]
@@ -116,7 +117,8 @@ def _unet(channels: tuple[int, ...]) -> Any:
 
     # What diffusers calls attention_head_dim is the number of heads.
     return UNet2DConditionModel(
-        sample_size=16, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=channels,
+        sample_size=LATENTS[1], in_channels=LATENTS[0], out_channels=LATENTS[0],
+        layers_per_block=1, block_out_channels=channels,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=_TEXT_WIDTH, norm_num_groups=16,

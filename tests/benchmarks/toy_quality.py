@@ -1,0 +1,177 @@
+"""How good the toy world's models are: text-to-image, the autoencoder's round trip, the oracle, the two CLIPs.
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/toy_quality.py --out results/benchmarks/toy_quality.json
+    … --model FOLDER --oracle FOLDER --clip-a FOLDER --clip-b FOLDER    others than those that ship
+    … --sheets FOLDER    also write numbered sheets of generated pictures, to be labelled by eye
+
+Every scene is of the benchmark's parts, of which no training saw a combination of attributes. Captions name all seven
+attributes. Intervals are 95%, of pictures, which are independent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from scipy.stats import binomtest
+from tqdm import tqdm
+
+from tedbench import environment, images, models
+from tedbench.datasets import toy, toy_captions
+from tedbench.types import EditPair, ImageFile
+from tedbench_methods import toy as toy_model
+from tedbench_metrics import toy as judges
+from tedbench_metrics.lpips import LpipsAlex
+from tedbench_metrics.toy import album, clip_checks, clips
+from tedbench_metrics.toy.reader import Reader
+
+GUIDANCE, STEPS, BATCH = 3.0, 25, 20
+LABELLED = 200
+
+
+def pipeline(folder: Path) -> Any:
+    """The model by diffusers' own door, float32."""
+    from diffusers import StableDiffusionPipeline
+
+    with models.quiet():
+        pipe = StableDiffusionPipeline.from_pretrained(
+            folder, variant="fp16", dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+        )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def captioned(n: int) -> list[tuple[toy.Scene, str]]:
+    """Held-out scenes, each value of each attribute about equally often, and captions that name everything."""
+    found = [toy.sample("test", index)[0] for index in range(n)]
+    return [(scene, toy_captions.caption(scene, toy.ATTRIBUTES)) for scene in found]
+
+
+def generated(pipe: Any, texts: list[str]) -> list[Image.Image]:
+    """One picture a text; the noise of picture i is of seed i."""
+    made: list[Image.Image] = []
+    for start in tqdm(range(0, len(texts), BATCH), "text to image", disable=None):
+        some = texts[start : start + BATCH]
+        seeds = [torch.Generator().manual_seed(start + i) for i in range(len(some))]
+        made += pipe(some, guidance_scale=GUIDANCE, num_inference_steps=STEPS, generator=seeds).images
+    return made
+
+
+def tensor(pictures: list[Image.Image]) -> torch.Tensor:
+    pixels = np.stack([images.to_uint8(picture) for picture in pictures])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+
+
+def accuracy(reader: Reader, pictures: list[Image.Image], scenes: list[toy.Scene]) -> dict[str, Any]:
+    """Part of the pictures on which each attribute is read as it is, with Wilson's interval; refusals count apart."""
+    reading = reader.read(tensor(pictures))
+    right = {
+        name: [read == getattr(scene, name) for read, scene in zip(reading.values(name), scenes, strict=True)]
+        for name in toy.ATTRIBUTES
+    }
+    found = {name: proportion(hits) for name, hits in right.items()}
+    every = [all(hits) for hits in zip(*right.values(), strict=True)]
+    mean = statistics.mean(each["part"] for each in found.values())
+    return {
+        "attributes": found, "mean": mean, "worst": min(each["part"] for each in found.values()),
+        "all seven": proportion(every), "refused": proportion(reading.refused.tolist()),
+    }  # fmt: skip
+
+
+def proportion(hits: list[bool]) -> dict[str, float]:
+    interval = binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
+    return {"part": sum(hits) / len(hits), "low": interval.low, "high": interval.high, "n": len(hits)}
+
+
+def round_trips(pipe: Any, reader: Reader, n: int) -> dict[str, Any]:
+    """Held-out renderings through the autoencoder and back: what is read on them, LPIPS and PSNR to the input."""
+    sampled = [toy.sample("test", index) for index in range(n)]
+    drawn = [toy.draw(scene, seed) for scene, seed in sampled]
+    back = []
+    for some in torch.split(tensor(drawn), 64):
+        with torch.inference_mode():
+            y = pipe.vae.decode(pipe.vae.encode(some * 2 - 1).latents).sample
+        back += list(((y.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    decoded = [Image.fromarray(one) for one in back]
+    errors = [np.mean((np.asarray(a, float) - np.asarray(b, float)) ** 2) for a, b in zip(drawn, decoded, strict=True)]
+    pairs = [pair(str(i), picture) for i, picture in enumerate(drawn)]
+    scenes = [scene for scene, _ in sampled]
+    lpips = {f"lpips-alex@{size}": statistics.mean(LpipsAlex(size=size).score(pairs, decoded)) for size in (64, 256)}
+    psnr = statistics.mean(float(10 * np.log10(255**2 / error)) for error in errors)
+    return {"as drawn": accuracy(reader, drawn, scenes), "decoded": accuracy(reader, decoded, scenes), **lpips,
+            "psnr": psnr}  # fmt: skip
+
+
+def pair(uid: str, picture: Image.Image) -> EditPair:
+    data = images.encode_png(picture)
+    return EditPair(uid, ImageFile(f"{uid}.png", images.sha256(data), data=data), "", uid)
+
+
+def sheets(pictures: list[Image.Image], folder: Path, columns: int = 10, rows: int = 5) -> None:
+    """Numbered pictures, enlarged three times without blur, fifty a sheet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cell = 3 * toy.SIDE + 14
+    for start in range(0, len(pictures), columns * rows):
+        sheet = Image.new("RGB", (columns * cell, rows * cell), "white")
+        pen = ImageDraw.Draw(sheet)
+        for i, picture in enumerate(pictures[start : start + columns * rows]):
+            x, y = i % columns * cell, i // columns * cell
+            sheet.paste(picture.resize((3 * toy.SIDE,) * 2, Image.Resampling.NEAREST), (x, y + 12))
+            pen.text((x + 2, y), str(start + i), fill="black")
+        sheet.save(folder / f"sheet-{start:03d}.png")
+
+
+def duels(style: str, folder: Path, n: int) -> dict[str, Any]:
+    """Captions that differ in one attribute, in the CLIP's own wordings and the benchmark's; see `clip_checks`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        unseen = album.open_album(album.Pages("test", n, each=1), Path(scratch))
+    network = clips.load(folder)
+    found = {one: clip_checks.accuracy(network, unseen, one, "cpu") for one in (style, "photo")}
+    won = [part for each in found.values() for kinds in each.values() for part in kinds.values()]
+    return {**found, "worst": min(won)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=toy_model.FOLDER)
+    parser.add_argument("--oracle", type=Path, default=judges.ORACLE)
+    parser.add_argument("--clip-a", type=Path, default=judges.CLIP_A)
+    parser.add_argument("--clip-b", type=Path, default=judges.CLIP_B)
+    parser.add_argument("--pictures", type=int, default=400)
+    parser.add_argument("--sheets", type=Path)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    pipe, reader = pipeline(asked.model), Reader.load(asked.oracle)
+    told = captioned(asked.pictures)
+    made = generated(pipe, [text for _, text in told])
+    again = generated(pipe, [text for _, text in told[:BATCH]])
+    if asked.sheets:
+        sheets(made[:LABELLED], asked.sheets)
+    found = {
+        "text to image": {
+            "guidance": GUIDANCE, "steps": STEPS, **accuracy(reader, made, [scene for scene, _ in told]),
+            "same seed, same bytes": all(a.tobytes() == b.tobytes() for a, b in zip(made, again, strict=False)),
+        },
+        "round trip": round_trips(pipe, reader, asked.pictures),
+        "minimal pairs": {
+            style: duels(style, folder, asked.pictures)
+            for style, folder in (("clip-a", asked.clip_a), ("clip-b", asked.clip_b))
+        },
+        "versions": environment.versions(),
+    }  # fmt: skip
+    text = json.dumps(found, indent=1)
+    if asked.out:
+        asked.out.write_text(text + "\n", encoding="utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
