@@ -30,6 +30,9 @@ K = TypeVar("K", bound=Hashable)
 _CONFIGURATION = ("*.json", "merges.txt", "vocab.txt", "*.model")
 """Preprocessing, architecture and tokenizer, as folders on the hub name them."""
 _HUB, _LOCAL = "hf-hub:", "local-dir:"
+SHIPPED = ("toy-clip-a", "toy-clip-b")
+"""Models of the toy world, in `weights/`."""
+_WEIGHTS = Path(__file__).with_name("weights")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -61,6 +64,7 @@ def resolve(model: str, weights: Sequence[str]) -> Folder:
         MetricError: if the folder or its weights are not there.
         NetworkError: if the hub cannot be reached and the model is not in its cache.
     """
+    model = shipped(model)
     plain = model.removeprefix(_LOCAL)
     if model.startswith(_LOCAL) or (not model.startswith(_HUB) and Path(plain).expanduser().is_dir()):
         path = Path(plain).expanduser().resolve()
@@ -77,13 +81,23 @@ def resolve(model: str, weights: Sequence[str]) -> Folder:
     return _describe(path, name.replace("/", "--"), weights)
 
 
+def shipped(model: str) -> str:
+    """The folder of a model that comes with the package, where this names one; else the name as it is."""
+    return f"{_LOCAL}{_WEIGHTS / model}" if model in SHIPPED else model
+
+
 def is_folder(model: str) -> bool:
     """Whether `resolve`, rather than a list of known names, must say what this is."""
+    model = shipped(model)
     return model.startswith((_HUB, _LOCAL)) or Path(model).expanduser().is_dir()
 
 
 def is_local(model: str) -> bool:
-    """Whether a model is a folder of the user's own, of which nobody can say which published network it is."""
+    """Whether a model is a folder of the user's own, of which nobody can say which published network it is.
+
+    One of the toy world's that ship is no published one either.
+    """
+    model = shipped(model)
     return model.startswith(_LOCAL) or (not model.startswith(_HUB) and Path(model).expanduser().is_dir())
 
 

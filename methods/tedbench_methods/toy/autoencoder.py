@@ -1,4 +1,4 @@
-"""The toy model's autoencoder: diffusers' `AutoencoderTiny`, 64x64 pictures to 8x16x16 latents of about unit variance.
+"""The toy model's autoencoder: diffusers' `AutoencoderTiny`, 64x64 pictures to 4x16x16 latents of about unit variance.
 
 With y = D(E(x) + 0.05 ε) the loss is, over the picture and its halves k = 0, 1, 2,
 
@@ -26,7 +26,7 @@ from tedbench_methods.toy import pictures
 from tedbench_methods.toy.pictures import Pictures
 from tedbench_methods.toy.training import Random, Recipe, Record, train
 
-LATENTS = (8, 16, 16)
+LATENTS = (4, 16, 16)
 _WIDTH = 32
 _NOISE = 0.05
 _UNIT = 0.05
@@ -67,7 +67,7 @@ def loss(x: Tensor, y: Tensor) -> Tensor:
 
 
 def encoded(vae: Any, shown: Pictures, device: str) -> NDArray[np.float16]:
-    """Scaled latents of pictures as they are and mirrored, (N, 2, 8, 16, 16); always float32 arithmetic."""
+    """Scaled latents of pictures as they are and mirrored, (N, 2, 4, 16, 16); always float32 arithmetic."""
     latents = np.empty((len(shown), 2, *LATENTS), np.float16)
     for start in tqdm(range(0, len(shown), _CHUNK), "latents", disable=None):
         x = to_signed(shown[start : start + _CHUNK], device)

@@ -60,13 +60,13 @@ class Lessons:
     """What a denoiser is taught."""
 
     latents: NDArray[np.float16]
-    """(N, 2, 8, 16, 16), of the generator's pictures as they are and mirrored."""
+    """(N, 2, 4, 16, 16), of the generator's pictures as they are and mirrored."""
     recipe: Recipe
     mark: str
     """Tells these latents from others."""
 
     def drawn(self, random: Random) -> tuple[Tensor, list[str]]:
-        """A step's latents (B, 8, 16, 16) and texts."""
+        """A step's latents (B, 4, 16, 16) and texts."""
         rng, batch = random.numpy, self.recipe.batch
         chosen, sides = rng.integers(len(self.latents), size=batch), rng.integers(2, size=batch)
         texts = ["" if rng.random() < _EMPTY else pictures.caption(int(index), rng) for index in chosen]
