@@ -37,11 +37,16 @@ class Contender:
     strengths: tuple[float, ...]
     fields: Mapping[str, Any]
     """Its whole configuration, resolved and as JSON holds it."""
+    knob: Strength
 
     def recorded(self) -> dict[str, Any]:
         """What run.json keeps of it: enough to build it again."""
         name = registry.parse(self.spec)[0]
         return {"spec": self.spec, "name": name, "strengths": list(self.strengths), **self.fields}
+
+    def turned_by(self) -> dict[str, Any]:
+        """What run.json keeps of its strength, so that a report can name it and need not load the method."""
+        return {"name": self.knob.name, "symbol": self.knob.symbol, "default": self.knob.default}
 
     def code(self) -> list[str]:
         """Hex sha256 of the file that its class is written in, alone in a list; empty where there is no such file.
@@ -72,7 +77,8 @@ def build(configs: Sequence[MethodConfig]) -> list[Contender]:
         taken = sorted(set(RESERVED) & set(fields))
         if taken:
             raise PluginError(f"method {config.spec!r}: a field cannot be called {taken[0]!r}; rename it in the class")
-        made.append(Contender(name, config.spec, method, _strengths(name, method, knob, config.strengths), fields))
+        strengths = _strengths(name, method, knob, config.strengths)
+        made.append(Contender(name, config.spec, method, strengths, fields, knob))
     return made
 
 

@@ -169,6 +169,7 @@ def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Pa
         git_commit=environment.git_commit(),
         execution={one.label: {"code": one.code()} for one in made if one.code()},
         config={**configs.recorded(pinned, info.location, place), "paths": _paths(made, place)},
+        knobs={one.label: one.turned_by() for one in made},
     )
 
 
@@ -227,7 +228,7 @@ def _began(out: Path, typed: Path, asked: Run, loaded: bool) -> Run:
         raise StoreError(
             f"{typed} was begun with another configuration: {differs}; ask for the same, or choose another --out"
         )
-    return dataclasses.replace(began, dataset=asked.dataset, config=asked.config)
+    return dataclasses.replace(began, dataset=asked.dataset, config=asked.config, knobs=asked.knobs)
 
 
 def _difference(began: Run, asked: Run, loaded: bool) -> str:

@@ -216,4 +216,6 @@ class Run:
     """How it was computed, by method: code, model, device, dtype, threads, batches. Bytes are equal where these are."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """What was asked besides the methods: data set, limit, seeds; data, captions, paths from the run's folder."""
+    knobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By method: name, symbol and default of its strength; nothing for images made elsewhere, and in older runs."""
     format: int = 1

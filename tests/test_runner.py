@@ -239,6 +239,7 @@ def test_from_a_method_to_a_report(cli, tedbench, world):  # type: ignore[no-unt
         "spec": "toys:Grain", "name": "toys:Grain", "strengths": [0.0, 0.5, 1.0], "sigma": 40.0, "device": "auto",
     }  # fmt: skip
     assert run.run.config["seeds"] == [0, 1]
+    assert run.run.knobs["Grain"] == {"name": "amount", "symbol": "a", "default": 0.5}
     assert set(run.run.execution["Grain"]) == {"code"}
     assert run.run.execution["identity"] == {}  # our code is known by version and commit
     assert run.run.dataset.part == "first 4 of 9 pairs"

@@ -13,7 +13,9 @@ MARKER = "report.json"
 
 
 def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
-    """Write index.html, report.md, table.csv, table.tex, scores.png, scores.svg and report.json.
+    """Write index.html, report.md, table.csv, table.tex, curves.csv, the figures and report.json.
+
+    `curves.png` and `curves.svg` where a method has more than one strength, `gallery.png` where the images are there.
 
     The folder appears whole: it is made beside `out` and moved there, over an earlier report.
 

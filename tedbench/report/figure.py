@@ -40,7 +40,7 @@ def draw(material: Material, table: pd.DataFrame, beside: pd.DataFrame) -> tuple
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = _figure(material, table, beside)
         FigureCanvasAgg(figure)
-        return _saved(figure, "png", dpi=160), _saved(figure, "svg", metadata={"Date": None})
+        return saved(figure, "png", dpi=160), saved(figure, "svg", metadata={"Date": None})
 
 
 def _figure(material: Material, table: pd.DataFrame, beside: pd.DataFrame) -> Figure:
@@ -58,8 +58,8 @@ def _figure(material: Material, table: pd.DataFrame, beside: pd.DataFrame) -> Fi
         _strips(ax, mine, values[values["metric"] == identity])
         _published(ax, beside[(beside["metric"] == identity) & beside["comparable"] & (beside["scale"] == "1")])
         arrow = "higher is better" if material.metrics[identity].higher_is_better else "lower is better"
-        ax.set_title(f"{_short(clean(identity), 60)}   ({arrow})", loc="left", fontsize=9.5, pad=20)
-        ax.set_yticks(range(len(mine)), [_short(setting_label(row, table), 34) for row in mine.to_dict("records")])
+        ax.set_title(f"{short(clean(identity), 60)}   ({arrow})", loc="left", fontsize=9.5, pad=20)
+        ax.set_yticks(range(len(mine)), [short(setting_label(row, table), 34) for row in mine.to_dict("records")])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(mine) - 0.5, -0.5)
     return figure
@@ -97,13 +97,14 @@ def _published(ax: Axes, beside: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _saved(figure: Figure, kind: str, **options: Any) -> bytes:
+def saved(figure: Figure, kind: str, **options: Any) -> bytes:
+    """The figure as a file of a kind, on white."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, facecolor="white", **options)
     return buffer.getvalue()
 
 
-def _short(label: str, limit: int) -> str:
+def short(label: str, limit: int) -> str:
     """Cut in the middle: a label's end holds its strength."""
     return label if len(label) <= limit else f"{label[: limit // 2]}…{label[-limit // 2 + 1 :]}"
 

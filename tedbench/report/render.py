@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tedbench.report import figure, provenance, published, text
+from tedbench.report import contact, curveplot, figure, gallery, provenance, published, shown, sweeps, text, wording
 from tedbench.report import table as tables
 from tedbench.report.table import Material
 
@@ -17,61 +17,54 @@ if TYPE_CHECKING:
     import jinja2
     import pandas as pd
 
-WARNING = (
-    "Read with care: the authors of Imagic and TEdBench write that CLIP and LPIPS are not suited to choosing η "
-    "automatically, nor can they faithfully assess a method's editing performance."
-)
-HOW = (
-    "Mean over pairs; seeds are averaged within a pair first. The interval is a cluster-robust t interval at 95% whose "
-    "clusters are the photos, since pairs about one photo are not independent. Pairs: scored / asked. Failed, missing "
-    "and unscored count images."
-)
-CLIP_HOW = (
-    " ×100 and 2.5·max(cos, 0) show the same cosines as other papers do; CLIPScore proper also puts “A photo depicts ” "
-    "before the text."
-)
-LEGEND = (
-    "A match is a difference of at most half a unit of the last printed digit. It is called numerically consistent, "
-    "with the number of our settings that were held against the same published number."
-)
-REPRODUCED = (
-    " It is called reproduced only where two metrics of one published row match under one setting that the paper does "
-    "not contradict, over all its pairs, with the paper itself read."
-)
-FIGURE = (
-    "Dots: pairs. Diamond and bar: mean and 95% interval. Red lines: published values; dotted with * where quoted "
-    "second-hand. Published values in an unknown scale or on another data set are not drawn."
-)
-
 
 @dataclass(frozen=True)
 class Report:
     """Everything that is written, still as numbers."""
 
     material: Material
+    """All that was measured."""
+    at: Material
+    """The same at the strength of each method that the tables show."""
+    chosen: Mapping[shown.Key, shown.Shown]
     table: pd.DataFrame
     beside: pd.DataFrame
 
 
 def build(material: Material) -> Report:
     """Compute the tables of a report."""
-    table = tables.summary(material)
-    return Report(material, table, published.compare(table, published.load(), material.dataset))
+    chosen = shown.choose(material)
+    at = shown.only(material, chosen)
+    table = tables.summary(at)
+    keys = list(zip(table["run"], table["method"], strict=True))
+    before = table.columns.get_loc("part")
+    table.insert(before, "shown", [chosen[key].choice for key in keys])  # type: ignore[arg-type]
+    table.insert(before, "strengths", [chosen[key].of for key in keys])  # type: ignore[arg-type]
+    return Report(material, at, chosen, table, published.compare(table, published.load(), material.dataset))
 
 
 def files(report: Report) -> dict[str, bytes]:
     """File name → content."""
-    png, svg = figure.draw(report.material, report.table, report.beside)
-    context = _context(report)
-    embedded = base64.b64encode(svg).decode()
+    material = report.material
+    named, found = sweeps.labels(material), sweeps.measured(material)
+    pictures, swept = gallery.gather(material, named), sweeps.lines(material, found, named)
+    figures = _two("scores", figure.draw(report.at, report.table, report.beside))
+    figures |= _two("curves", curveplot.draw(swept, material.metrics)) if swept else {}
+    figures |= {"gallery.png": contact.sheet(pictures.entries)} if pictures.entries else {}
+    context = {**_context(report), "gallery": pictures, "swept": bool(swept), "curves_text": wording.CURVES}
+    embedded = {name: base64.b64encode(figures.get(f"{name}.svg", b"")).decode() for name in ("scores", "curves")}
     return {
         "index.html": _html_environment().get_template("page.html.j2").render(**context, svg=embedded).encode(),
         "report.md": _markdown_environment().get_template("report.md.j2").render(**context).encode(),
+        "curves.csv": sweeps.frame(material, found).to_csv(index=False, lineterminator="\n").encode(),
         "table.csv": report.table.to_csv(index=False, lineterminator="\n").encode(),
         "table.tex": latex_table(report).encode(),
-        "scores.png": png,
-        "scores.svg": svg,
+        **figures,
     }
+
+
+def _two(name: str, drawn: tuple[bytes, bytes]) -> dict[str, bytes]:
+    return {f"{name}.png": drawn[0], f"{name}.svg": drawn[1]}
 
 
 def latex_table(report: Report) -> str:
@@ -85,7 +78,7 @@ def latex_table(report: Report) -> str:
         counts = [f"{row['n']}/{row['asked']}", row["failed"], row["missing"], row["images"]]
         cells = [label, f"{text.latex(row['metric'])} {arrow}"]
         body.append(cells + [text.latex(str(cell).replace("−", "-")) for cell in (*numbers, *counts)])
-    notes = [f"% {line}" for line in (*_partial(report), HOW, WARNING)]
+    notes = [f"% {line}" for line in (*_partial(report), *_shown(report), wording.HOW, wording.WARNING)]
     # {} keeps a row that begins with [ from being read as an argument of \\.
     rows = [" & ".join(["{}" + cells[0], *cells[1:]]) + r" \\" for cells in body]
     lines = [r"\begin{tabular}{llrrrrrrr}", r"\toprule", " & ".join(head) + r" \\", r"\midrule", *rows]
@@ -119,12 +112,18 @@ def _cited(row: Mapping[str, Any]) -> str:
 
 
 def _footnotes(report: Report) -> list[str]:
-    lines = _partial(report)
+    lines = [*_partial(report), *_shown(report)]
     if not report.beside["verified"].all():
         lines.append("* quoted second-hand")
     if not report.beside["comparable"].all():
         lines.append("? not comparable: scale or data set of the published number unclear, or ours is a part of it")
     return lines
+
+
+def _shown(report: Report) -> list[str]:
+    """A line on each method that was swept: which of its strengths the table shows."""
+    named = sweeps.labels(report.material)
+    return [f"{named[key]}: shown at {one.said} strengths" for key, one in report.chosen.items() if one.of > 1]
 
 
 def _partial(report: Report) -> list[str]:
@@ -144,20 +143,26 @@ def _partial(report: Report) -> list[str]:
 def _context(report: Report) -> dict[str, Any]:
     material, table, beside = report.material, report.table, report.beside
     info, clip = material.dataset, bool(table["mean_x100"].notna().any())
-    legend = LEGEND + (REPRODUCED if (beside["verdict"] == published.REPRODUCED).any() else "")
+    legend = wording.LEGEND + (wording.REPRODUCED if (beside["verdict"] == published.REPRODUCED).any() else "")
     order = ["family", "published_row", "method", "metric", "strength"]
     return {
         "title": f"Editing scores on {info.name}", "info": info, "asked": len(material.pairs),
         "photos": int(material.pairs["image_id"].nunique()), "methods": provenance.caption_lines(material),
-        "partial": _partial(report), "warning": WARNING, "how": HOW + (CLIP_HOW if clip else ""), "legend": legend,
-        "figure_text": FIGURE, "clip": clip, "many_runs": table["run"].nunique() > 1,
+        "partial": _partial(report), "warning": wording.WARNING,
+        "how": wording.HOW + (wording.CLIP_HOW if clip else ""), "legend": legend,
+        "figure_text": wording.FIGURE, "clip": clip, "many_runs": table["run"].nunique() > 1,
         "strengths": bool(table["strength"].notna().any()), "unscored": bool(table["unscored"].any()),
-        "rows": table.to_dict("records"), "beside": _labelled(beside.sort_values(order, kind="stable"), table),
-        "categories": _labelled(tables.by_category(material), table),
+        "rows": _rows(report), "beside": _labelled(beside.sort_values(order, kind="stable"), table),
+        "categories": _labelled(tables.by_category(report.at), table),
         "failures": _labelled(tables.failures(material), table), "data": provenance.data_lines(material),
         "metrics": [{"identity": key, "lines": provenance.metric_lines(material, key)} for key in material.metrics],
         "runs": [{"name": name, "lines": provenance.run_lines(material, name)} for name in material.runs],
     }  # fmt: skip
+
+
+def _rows(report: Report) -> list[dict[str, Any]]:
+    rows = [{str(k): v for k, v in row.items()} for row in report.table.to_dict("records")]
+    return [{**row, "said": report.chosen[row["run"], row["method"]].said} for row in rows]
 
 
 def _labelled(frame: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tedbench import stats, store
 from tedbench.errors import StoreError, UsageError
+from tedbench.store import RunFolder
 from tedbench.types import DatasetInfo, MetricFacts, Run
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Material:
     """As `RunFolder.scores()`, with a column `run`."""
     metrics: Mapping[str, MetricFacts]
     """By identity."""
+    opened: Mapping[str, RunFolder] = field(default_factory=dict)
+    """The folders of the runs, for their pictures."""
 
     @property
     def dataset(self) -> DatasetInfo:
@@ -73,6 +76,7 @@ def gather(folders: Sequence[Path]) -> Material:
         pd.concat([one.cells().assign(run=name) for name, one in opened.items()], ignore_index=True),
         pd.concat([one.scores().assign(run=name) for name, one in opened.items()], ignore_index=True),
         {identity: facts for one in reversed(opened.values()) for identity, facts in one.metrics.items()},
+        opened,
     )
 
 
@@ -182,8 +186,8 @@ def _key(key: Any) -> tuple[Any, ...]:
     return tuple(None if isinstance(part, float) and math.isnan(part) else part for part in key)
 
 
-def _named(opened: Sequence[store.RunFolder]) -> dict[str, store.RunFolder]:
-    named: dict[str, store.RunFolder] = {}
+def _named(opened: Sequence[RunFolder]) -> dict[str, RunFolder]:
+    named: dict[str, RunFolder] = {}
     for one in opened:
         name, k = one.run.name, 2
         while name in named:

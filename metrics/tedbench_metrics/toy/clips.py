@@ -50,7 +50,7 @@ KINDS = {
         "clip-b", 96,
         (("image_size", 64), ("width", 12), ("layers", (1, 1, 1, 1)), ("head_width", 64)),
         (("width", 96), ("heads", 3), ("layers", 2)),
-        training.Plan("clip-b", steps=4000, seed=202, rate=2e-3, batch=128, weight_decay=0.1),
+        training.Plan("clip-b", steps=2000, seed=202, rate=2e-3, batch=128, weight_decay=0.1),
     ),
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from tedbench_metrics.toy import (
     training,
 )
 
-READER = training.Plan("oracle", steps=2400, seed=303, rate=2e-3, batch=128, average=0.995)
+READER = training.Plan("oracle", steps=4000, seed=303, rate=2e-3, batch=128, average=0.995)
 DUELS = 600
 """Pictures that the checks of a CLIP look at."""
 
@@ -60,13 +60,13 @@ class Job:
 def train_clip(kind: clips.Kind, job: Job) -> None:
     """Train a toy CLIP and write its folder, unless the job leaves off before."""
     pictures = album.open_album(job.pages(kind.name), job.work)
-    network = clips.build(kind).to(job.device)
+    pupil = clip_training.Pupil(kind).to(job.device)
     plan = job.plan(kind.plan)
-    lesson = clip_training.Lesson(network, clips.tokenizer(), pictures, kind, plan, job.device)
-    progress = training.fit(network, lesson, plan, job.place)
+    lesson = clip_training.Lesson(pupil, clips.tokenizer(), pictures, kind, plan, job.device)
+    progress = training.fit(pupil, lesson, plan, job.place)
     if progress.step < plan.steps:
         return
-    clips.write(network, kind, job.out)
+    clips.write(pupil.clip, kind, job.out)
     seen = [cards.origin(job.command, plan, progress, job.pages(kind.name), job.device), *_clip_quality(kind, job)]
     cards.write(job.out, f"Toy CLIP {kind.name.removeprefix('clip-').upper()}", [clips.about(kind), *seen])
 

@@ -33,12 +33,9 @@ class Quality:
 
 
 def threshold(reader: Reader, album: Album, wrong: float = 0.005) -> float:
-    """The probability under which a part `wrong` of held-out pictures lies, degraded ones among them.
-
-    At most one half: a surer network need not be stricter.
-    """
+    """The probability under which a part `wrong` of held-out pictures lies, half of them mildly degraded."""
     images = torch.cat([_floats(album), degraded(album)])
-    return min(0.5, float(_of_world(reader, images).quantile(wrong)))
+    return float(_of_world(reader, images).quantile(wrong))
 
 
 def degraded(album: Album) -> Tensor:
@@ -79,7 +76,7 @@ def refusals(reader: Reader, twins: Album, photographs: Tensor | None = None, co
         found[name] = _part_refused(reader, done.images[done.clear])
     if photographs is not None:
         found["photographs, never learnt from"] = _part_refused(reader, photographs.float() / 255)
-    return {name: part for name, part in found.items() if not name.startswith("more ") and not name.endswith(" again")}
+    return {name: part for name, part in found.items() if not name.startswith("more ")}
 
 
 def _floats(album: Album) -> Tensor:

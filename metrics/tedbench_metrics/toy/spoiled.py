@@ -15,8 +15,8 @@ from torch import Tensor
 from tedbench_metrics.toy import degrade
 from tedbench_metrics.toy.album import NAMES, Album
 
-SHAPE = torch.tensor([name in {"subject", "pose", "count", "size"} for name in NAMES])
-"""Attributes that change outlines. The mean of a red and a blue dog is a purple dog, which the world draws."""
+TELLING = torch.tensor([name != "colour" for name in NAMES])
+"""Attributes whose blend shows. The mean of a red and a blue dog is a purple dog, which the world draws."""
 SNOW = 2
 _COLOUR_ORDERS = ((0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1))
 
@@ -110,14 +110,14 @@ def blended(drawn: Drawn, g: torch.Generator) -> Spoiled:
 
 
 def blended_twins(drawn: Drawn, g: torch.Generator) -> Spoiled:
-    """The same for two scenes of one seed, of which the outlines differ."""
+    """The same for two scenes of one seed, which differ in more than colour: a hat through which one sees."""
     b = len(drawn.images)
     step = int(torch.randint(1, max(2, drawn.each), (), generator=g))
     rows = torch.arange(b)
     other = rows - rows % drawn.each + (rows + step) % drawn.each
-    spoiled = _blend(drawn, other, g)
-    outlines = ((drawn.labels != drawn.labels[other]) & SHAPE).any(1)
-    return Spoiled(spoiled.images, spoiled.clear & outlines)
+    images = _mixed(drawn, other, g)
+    telling = ((drawn.labels != drawn.labels[other]) & TELLING).any(1)
+    return Spoiled(images, telling & _somewhere_far(images, drawn.images) & _somewhere_far(images, drawn.images[other]))
 
 
 def spliced(drawn: Drawn, g: torch.Generator) -> Spoiled:
@@ -133,15 +133,20 @@ def spliced(drawn: Drawn, g: torch.Generator) -> Spoiled:
 
 SPOILERS: dict[str, Spoiler] = {
     "negative": negative, "colours swapped": swapped, "upside down": upside_down, "on its side": on_its_side,
-    "shuffled": shuffled, "heavy noise": drowned, "heavy blur": melted, "blend": blended, "blend again": blended,
-    "blend of twins": blended_twins, "blend of twins again": blended_twins, "halves": spliced,
+    "shuffled": shuffled, "heavy noise": drowned, "heavy blur": melted, "blend": blended, "more blend": blended,
+    "blend of twins": blended_twins, "halves": spliced,
+    **{f"more twins {i}": blended_twins for i in range(5)},
 }  # fmt: skip
 
 
 def _blend(drawn: Drawn, other: Tensor, g: torch.Generator) -> Spoiled:
-    a = 0.3 + 0.4 * torch.rand(len(drawn.images), 1, 1, 1, generator=g)
-    images = a * drawn.images + (1 - a) * drawn.images[other]
+    images = _mixed(drawn, other, g)
     return Spoiled(images, _far(images, drawn.images) & _far(images, drawn.images[other]))
+
+
+def _mixed(drawn: Drawn, other: Tensor, g: torch.Generator) -> Tensor:
+    a = 0.3 + 0.4 * torch.rand(len(drawn.images), 1, 1, 1, generator=g)
+    return a * drawn.images + (1 - a) * drawn.images[other]
 
 
 def _stranger(drawn: Drawn, g: torch.Generator) -> Tensor:
@@ -154,6 +159,11 @@ def _stranger(drawn: Drawn, g: torch.Generator) -> Tensor:
 def _far(a: Tensor, b: Tensor, least: float = 0.015) -> Tensor:
     """Whether two pictures differ, on average over pixels."""
     return (a - b).abs().mean((1, 2, 3)) > least
+
+
+def _somewhere_far(a: Tensor, b: Tensor, least: float = 0.1, pixels: int = 16) -> Tensor:
+    """Whether two pictures differ in so many pixels."""
+    return ((a - b).abs().amax(1) > least).sum((1, 2)) >= pixels
 
 
 def _places(drawn: Drawn, other: Tensor) -> Tensor:
