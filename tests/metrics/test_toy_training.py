@@ -206,7 +206,8 @@ def test_spoiled_pictures_are_no_longer_what_they_were(way: str, pictures: album
     assert done.images.shape == before.shape
     assert 0 <= float(done.images.min()) <= float(done.images.max()) <= 1
     assert done.clear.any()
-    assert ((done.images - before).abs().mean((1, 2, 3)) > 0.01)[done.clear].all()
+    changed = ((done.images - before).abs().amax(1) > 0.05).sum((1, 2))
+    assert (changed >= 16)[done.clear].all()
 
 
 def test_mild_losses_are_mild(pictures: album.Album) -> None:

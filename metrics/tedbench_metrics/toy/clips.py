@@ -34,20 +34,23 @@ class Kind:
     name: str
     """Also the part of the world it learns from and the style of its captions."""
     embed: int
+    eye: str
+    """Its image network, in words."""
     vision: tuple[tuple[str, Any], ...]
     text: tuple[tuple[str, int], ...]
     plan: training.Plan
 
 
+_EDGENEXT = {"timm_model_name": "edgenext_xx_small", "timm_model_pretrained": False}
 KINDS = {
     "clip-a": Kind(
-        "clip-a", 128,
-        (("image_size", 64), ("patch_size", 8), ("width", 128), ("layers", 4), ("head_width", 32)),
-        (("width", 128), ("heads", 4), ("layers", 3)),
-        training.Plan("clip-a", steps=2500, seed=101, rate=1e-3, batch=96, weight_decay=0.1),
+        "clip-a", 128, "EdgeNeXt (arXiv 2206.10589): patches of 4, depthwise convolutions, attention across channels",
+        (("image_size", 64), *_EDGENEXT.items(), ("timm_pool", "avg"), ("timm_proj", "linear")),
+        (("width", 96), ("heads", 4), ("layers", 2)),
+        training.Plan("clip-a", steps=1500, seed=101, rate=2e-3, batch=96),
     ),
     "clip-b": Kind(
-        "clip-b", 96,
+        "clip-b", 96, "CLIP's ResNet, 12 channels wide: bottlenecks, batch statistics, attention pooling",
         (("image_size", 64), ("width", 12), ("layers", (1, 1, 1, 1)), ("head_width", 64)),
         (("width", 96), ("heads", 3), ("layers", 2)),
         training.Plan("clip-b", steps=2000, seed=202, rate=2e-3, batch=128, weight_decay=0.1),
@@ -74,12 +77,10 @@ def build(kind: Kind) -> nn.Module:
 
 def about(kind: Kind) -> str:
     """One sentence on what it is made of."""
-    image, text = dict(kind.vision), dict(kind.text)
-    what = f"{image['layers']} layers" if isinstance(image["layers"], int) else "bottleneck blocks"
-    kinds = "vision transformer, patches of 8" if "patch_size" in image else "modified ResNet"
+    text = dict(kind.text)
     return (
-        f"An open_clip model for 64×64 pictures: {kinds}, width {image['width']}, {what}; text of {text['layers']} "
-        f"layers, width {text['width']}; {kind.embed} features. It knows the toy world and nothing else."
+        f"An open_clip model for 64×64 pictures. Pictures: {kind.eye}. Texts: {text['layers']} layers, width "
+        f"{text['width']}. Both end in {kind.embed} features. It knows the toy world and nothing else."
     )
 
 

@@ -116,7 +116,7 @@ def _reader_quality(trained: reader.Reader, job: Job) -> list[str]:
         "mildly degraded": reader_checks.on_pictures(found, unseen, reader_checks.degraded(unseen)),
     }
     photographs = strangers.photographs(job.photographs) if job.photographs else None
-    refused = reader_checks.refusals(found, twins, photographs)
+    refused = reader_checks.refusals(found, twins, photographs, min(300, job.held_out))
     confused = [cards.confusion(name, seen["as drawn"]) for name in toy.ATTRIBUTES]
     return [
         f"## {len(unseen)} pictures of combinations never learnt from", cards.readings(seen),
