@@ -80,7 +80,8 @@ def about(kind: Kind) -> str:
     text = dict(kind.text)
     return (
         f"An open_clip model for 64×64 pictures. Pictures: {kind.eye}. Texts: {text['layers']} layers, width "
-        f"{text['width']}. Both end in {kind.embed} features. It knows the toy world and nothing else."
+        f"{text['width']}. Both end in {kind.embed} features. It knows the toy world and nothing else. In training "
+        "a linear map, since thrown away, also had to read the world's attributes off its features."
     )
 
 
