@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import itertools
@@ -157,6 +158,17 @@ def test_batches_equal_singles(pairs):
     metric = OracleBoth()
     assert metric.score(pairs[:20], truths) == [metric.score([p], [t])[0] for p, t in zip(pairs, truths, strict=False)]
     assert metric.score([], []) == []
+
+
+def test_nothing_else_is_touched(pairs):
+    from tedbench_metrics import oracle
+
+    truths = [opened(pair.truth) for pair in pairs[:6]]
+    before = copy.deepcopy(pairs[:6]), [truth.tobytes() for truth in truths], torch.get_rng_state()
+    oracle.load.__wrapped__(ORACLE, "cpu")
+    OracleBoth().score(pairs[:6], truths)
+    assert (pairs[:6], [truth.tobytes() for truth in truths]) == before[:2]
+    assert torch.equal(before[2], torch.get_rng_state())
 
 
 def test_identity_names_the_weights_and_the_tolerances():

@@ -2,10 +2,10 @@
 
     loss = mean of  min(SNR_t, 5) / SNR_t · |ε − ε_θ(x_t, t, e)|²,   x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε
 
-SNR_t is ᾱ_t / (1 − ᾱ_t); the weight is Min-SNR's for a network that predicts ε (arXiv 2303.09556, section 3.4). β rises as
-Stable Diffusion 1's, but to 0.02 rather than 0.012: with so few latents what √ᾱ_T = 0.068 leaves of a picture shows its
-place, and a network that can see it does not learn to hear it. One text in ten is empty, so that classifier-free
-guidance works.
+SNR_t is ᾱ_t / (1 − ᾱ_t); the weight is Min-SNR's for a network that predicts ε (arXiv 2303.09556, section 3.4).
+β rises as Stable Diffusion 1's, but to 0.02 rather than 0.012: with so few latents what √ᾱ_T = 0.068 leaves of a
+picture shows its place, and a network that can see it does not learn to hear it. One text in ten is empty, so that
+classifier-free guidance works.
 """
 
 from __future__ import annotations
