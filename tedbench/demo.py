@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tedbench import config, datasets, importing, report, runner, scoring, store
@@ -13,7 +11,6 @@ from tedbench.datasets.tedbench import RESULTS
 from tedbench.datasets.toybench import NAME as TOY
 from tedbench.errors import DataError, StoreError, UsageError
 
-PAIRS = 8
 MOST = 1000
 METHODS = (
     "identity",
@@ -38,17 +35,6 @@ RELEASED_METRICS = ("lpips-alex@256", "lpips-alex@512", "ssim@512", "psnr@512")
 COMMAND = ("tedbench", "demo")
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a demonstration made."""
-
-    what: str
-    scored: scoring.Scored
-    ran: runner.Ran | None = None
-    imported: importing.Imported | None = None
-    files: Sequence[Path] = field(default_factory=list)
-
-
 def released(data: Path | None) -> Path | None:
     """The folder of TEdBench with its authors' results that was named, by --data or TEDBENCH_DATA; None for none.
 
@@ -61,7 +47,7 @@ def released(data: Path | None) -> Path | None:
     return named
 
 
-def show_toy(pairs: int, out: Path, report_out: Path) -> Shown:
+def show_toy(pairs: int, out: Path, report_out: Path) -> scoring.Scored:
     """Run every method on the first questions of ToyBench, score and report; an earlier demonstration is replaced.
 
     Raises:
@@ -73,12 +59,13 @@ def show_toy(pairs: int, out: Path, report_out: Path) -> Shown:
     clear(out)
     flags = config.Flags(dataset=f"{TOY}:{pairs}", methods=METHODS, strengths=STRENGTHS, device="cpu")
     asked = config.override(config.RunConfig(()), flags)
-    ran = runner.run(asked, out, COMMAND)
+    runner.run(asked, out, COMMAND)
     scored = scoring.score_run(store.open_run(out), runner.load(asked), scoring.make_metrics(METRICS))
-    return Shown(f"{pairs} questions of the toy world", scored, ran, files=report.write_report([out], report_out))
+    report.write_report([out], report_out)
+    return scored
 
 
-def show_released(folder: Path, out: Path, report_out: Path) -> Shown:
+def show_released(folder: Path, out: Path, report_out: Path) -> tuple[importing.Imported, scoring.Scored]:
     """Import, score and report the results that TEdBench's authors released; an earlier demonstration is replaced.
 
     Raises:
@@ -90,8 +77,8 @@ def show_released(folder: Path, out: Path, report_out: Path) -> Shown:
     source = importing.Source(folder / RESULTS, "imagic-published")
     imported = importing.import_folder(source, dataset, out, COMMAND)
     scored = scoring.score_run(store.open_run(out), dataset, scoring.make_metrics(RELEASED_METRICS))
-    what = f"the Imagic results that TEdBench's authors released, in {folder}"
-    return Shown(what, scored, imported=imported, files=report.write_report([out], report_out))
+    report.write_report([out], report_out)
+    return imported, scored
 
 
 def clear(folder: Path) -> None:

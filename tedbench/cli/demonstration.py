@@ -31,12 +31,11 @@ def demo(
     folder = demonstration.released(data)
     if folder is None:
         typer.echo(f"demo: {len(demonstration.METHODS)} methods on {pairs} questions of the toy world, on the CPU")
-        shown = demonstration.show_toy(pairs, out, report_out)
+        scored = demonstration.show_toy(pairs, out, report_out)
     else:
         typer.echo(f"demo on the results that TEdBench's authors released, in {folder}")
-        shown = demonstration.show_released(folder, out, report_out)
-    if shown.imported is not None:
-        print_imported(shown.imported)
-    print_scored(shown.scored, store.open_run(out))
+        imported, scored = demonstration.show_released(folder, out, report_out)
+        print_imported(imported)
+    print_scored(scored, store.open_run(out))
     typer.echo(reporting.terminal_table([out]))
     typer.echo(f"run: {out}\nreport: {report_out / 'index.html'}")

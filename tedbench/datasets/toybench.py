@@ -8,7 +8,6 @@ names the subject and what the edit is about, nothing else, as TEdBench's do: wh
 from __future__ import annotations
 
 import functools
-import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from tedbench import images
 from tedbench.datasets import toy
 from tedbench.datasets.pairs import digest
 from tedbench.datasets.toy import Scene
-from tedbench.datasets.toy_captions import ALWAYS, caption
+from tedbench.datasets.toy_captions import caption
 from tedbench.errors import UnknownName, UsageError
 from tedbench.types import Dataset, DatasetInfo, EditPair, ImageFile
 
@@ -140,9 +139,9 @@ def _pair(split: str, index: int, category: str, scenes: tuple[Scene, Scene]) ->
     return EditPair(
         uid=f"{name}-{category}",
         image=_file(f"{name}.png", toy.draw(source, seed)),
-        target_text=caption(target, {*ALWAYS, category} - _unsaid(category)),
+        target_text=caption(target, {category}),
         image_id=f"{name}.png",
-        source_text=caption(source, {*ALWAYS, category} - _unsaid(category)),
+        source_text=caption(source, {category}),
         mask=_file(f"{name}-{category}-mask.png", Image.fromarray(mask)),
         truth=_file(f"{name}-{category}-truth.png", toy.draw(target, seed)),
         category=category,
@@ -151,13 +150,6 @@ def _pair(split: str, index: int, category: str, scenes: tuple[Scene, Scene]) ->
     )
 
 
-def _unsaid(category: str) -> frozenset[str]:
-    """The numeral is for questions about the count; elsewhere the noun's number tells it."""
-    return frozenset() if category == "count" else frozenset({"count"})
-
-
 def _file(name: str, picture: Image.Image) -> ImageFile:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    data = buffer.getvalue()
+    data = images.encode_png(picture)
     return ImageFile(name, images.sha256(data), data=data)
