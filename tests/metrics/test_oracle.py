@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tedbench import datasets
+from tedbench import datasets, images
 from tedbench.datasets import toy
 from tedbench.errors import MetricError
 from tedbench.types import EditPair, ImageFile
@@ -87,12 +87,7 @@ def test_pictures_of_another_world_are_refused(reader, drawn):
 
 def test_photographs_are_refused(reader, real_data):
     files = sorted((real_data / "originals").iterdir())
-    squares = []
-    for file in files:
-        photo = Image.open(file).convert("RGB")
-        side = min(photo.size)
-        left, top = (photo.width - side) // 2, (photo.height - side) // 2
-        squares.append(np.asarray(photo.crop((left, top, left + side, top + side)).resize((64, 64))))
+    squares = [images.to_uint8(images.fit(Image.open(file).convert("RGB"), 64)) for file in files]
     assert len(squares) > 30 and refused(reader, squares) >= 0.95
 
 
