@@ -32,6 +32,8 @@ METRICS = (
     "oracle-refused",
 )
 RELEASED_METRICS = ("lpips-alex@256", "lpips-alex@512", "ssim@512", "psnr@512")
+REFERENCE = Path("results/toy-reference")
+"""The same methods over the whole test split, in the repository."""
 COMMAND = ("tedbench", "demo")
 
 
@@ -47,8 +49,10 @@ def released(data: Path | None) -> Path | None:
     return named
 
 
-def show_toy(pairs: int, out: Path, report_out: Path) -> scoring.Scored:
+def show_toy(pairs: int, out: Path, report_out: Path, reference: Path = REFERENCE) -> scoring.Scored:
     """Run every method on the first questions of ToyBench, score and report; an earlier demonstration is replaced.
+
+    Where the reference run is, the report has its numbers in a section of its own.
 
     Raises:
         UsageError: for a number of pairs outside 1 to 1000.
@@ -61,7 +65,7 @@ def show_toy(pairs: int, out: Path, report_out: Path) -> scoring.Scored:
     asked = config.override(config.RunConfig(()), flags)
     runner.run(asked, out, COMMAND)
     scored = scoring.score_run(store.open_run(out), runner.load(asked), scoring.make_metrics(METRICS))
-    report.write_report([out], report_out)
+    report.write_report([out], report_out, reference if reference.is_dir() else None)
     return scored
 
 

@@ -38,4 +38,6 @@ def demo(
         print_imported(imported)
     print_scored(scored, store.open_run(out))
     typer.echo(reporting.terminal_table([out]))
+    if folder is None and demonstration.REFERENCE.is_dir():
+        typer.echo(f"beside it, in the report: {demonstration.REFERENCE}, the whole test split")
     typer.echo(f"run: {out}\nreport: {report_out / 'index.html'}")

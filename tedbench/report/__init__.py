@@ -12,16 +12,18 @@ from tedbench.errors import StoreError
 MARKER = "report.json"
 
 
-def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
+def write_report(runs: Sequence[Path], out: Path, reference: Path | None = None) -> list[Path]:
     """Write index.html, report.md, table.csv, table.tex, curves.csv, the figures and report.json.
 
-    `curves.png` and `curves.svg` where a method has more than one strength, `gallery.png` where the images are there.
+    `curves.png` and `curves.svg` where a method has more than one strength, `gallery.png` where the images are there;
+    `reference.png` and `reference.svg` are the curves of a reference run.
 
     The folder appears whole: it is made beside `out` and moved there, over an earlier report.
 
     Args:
         runs: scored run folders over one data set.
         out: the report's folder.
+        reference: a scored run over other questions; its table and curves get a section of their own.
 
     Returns:
         Paths of the files, in `out`.
@@ -34,7 +36,8 @@ def write_report(runs: Sequence[Path], out: Path) -> list[Path]:
 
     _check_ours(out)
     material = table.gather(runs)
-    files = render.files(render.build(material))
+    beside = render.build(table.gather([reference])) if reference else None
+    files = render.files(render.build(material), beside)
     made_from = {"format": 1, "runs": list(material.runs), "dataset": material.dataset.sha256, "files": [*files]}
     files[MARKER] = (json.dumps(made_from, indent=2, ensure_ascii=False) + "\n").encode()
     _check_ours(out)

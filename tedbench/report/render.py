@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from tedbench.report.table import Material
 if TYPE_CHECKING:
     import jinja2
     import pandas as pd
+
+    from tedbench.curves import Curve
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,18 @@ def build(material: Material) -> Report:
     return Report(material, at, chosen, table, published.compare(table, published.load(), material.dataset))
 
 
-def files(report: Report) -> dict[str, bytes]:
-    """File name → content."""
+def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
+    """File name → content; of a reference run over other questions, the table and the curves, in a place of its own."""
     material = report.material
-    named, found = sweeps.labels(material), sweeps.measured(material)
-    pictures, swept = gallery.gather(material, named), sweeps.lines(material, found, named)
-    figures = _two("scores", figure.draw(report.at, report.table, report.beside))
-    figures |= _two("curves", curveplot.draw(swept, material.metrics)) if swept else {}
+    pictures, found = gallery.gather(material, sweeps.labels(material)), sweeps.measured(material)
+    curves = _curves(material, found, "curves")
+    figures = _two("scores", figure.draw(report.at, report.table, report.beside)) | curves
     figures |= {"gallery.png": contact.sheet(pictures.entries)} if pictures.entries else {}
-    context = {**_context(report), "gallery": pictures, "swept": bool(swept), "curves_text": wording.CURVES}
-    embedded = {name: base64.b64encode(figures.get(f"{name}.svg", b"")).decode() for name in ("scores", "curves")}
+    context = {**_context(report), "gallery": pictures, "swept": bool(curves), "curves_text": wording.CURVES}
+    context["reference"] = _reference(reference) if reference else None
+    figures |= _curves(reference.material, sweeps.measured(reference.material), "reference") if reference else {}
+    places = ("scores", "curves", "reference")
+    embedded = {name: base64.b64encode(figures.get(f"{name}.svg", b"")).decode() for name in places}
     return {
         "index.html": _html_environment().get_template("page.html.j2").render(**context, svg=embedded).encode(),
         "report.md": _markdown_environment().get_template("report.md.j2").render(**context).encode(),
@@ -61,6 +65,12 @@ def files(report: Report) -> dict[str, bytes]:
         "table.tex": latex_table(report).encode(),
         **figures,
     }
+
+
+def _curves(material: Material, found: Sequence[Curve], name: str) -> dict[str, bytes]:
+    """The curves in both forms; nothing where no method was swept."""
+    swept = sweeps.lines(material, found, sweeps.labels(material))
+    return _two(name, curveplot.draw(swept, material.metrics)) if swept else {}
 
 
 def _two(name: str, drawn: tuple[bytes, bytes]) -> dict[str, bytes]:
@@ -142,22 +152,43 @@ def _partial(report: Report) -> list[str]:
 
 def _context(report: Report) -> dict[str, Any]:
     material, table, beside = report.material, report.table, report.beside
-    info, clip = material.dataset, bool(table["mean_x100"].notna().any())
+    info, scores = material.dataset, _scores(report, "scores")
     legend = wording.LEGEND + (wording.REPRODUCED if (beside["verdict"] == published.REPRODUCED).any() else "")
     order = ["family", "published_row", "method", "metric", "strength"]
     return {
         "title": f"Editing scores on {info.name}", "info": info, "asked": len(material.pairs),
         "photos": int(material.pairs["image_id"].nunique()), "methods": provenance.caption_lines(material),
         "partial": _partial(report), "warning": wording.WARNING,
-        "how": wording.HOW + (wording.CLIP_HOW if clip else ""), "legend": legend,
-        "figure_text": wording.FIGURE, "clip": clip, "many_runs": table["run"].nunique() > 1,
-        "strengths": bool(table["strength"].notna().any()), "unscored": bool(table["unscored"].any()),
-        "rows": _rows(report), "beside": _labelled(beside.sort_values(order, kind="stable"), table),
+        "how": wording.HOW + (wording.CLIP_HOW if scores["clip"] else ""), "legend": legend,
+        "figure_text": wording.FIGURE, "scores": scores,
+        "beside": _labelled(beside.sort_values(order, kind="stable"), table),
         "categories": _labelled(tables.by_category(report.at), table),
         "failures": _labelled(tables.failures(material), table), "data": provenance.data_lines(material),
         "metrics": [{"identity": key, "lines": provenance.metric_lines(material, key)} for key in material.metrics],
         "runs": [{"name": name, "lines": provenance.run_lines(material, name)} for name in material.runs],
     }  # fmt: skip
+
+
+def _scores(report: Report, place: str) -> dict[str, Any]:
+    """What the table of scores shows, and the heading that names it."""
+    table = report.table
+    return {
+        "place": place, "rows": _rows(report), "clip": bool(table["mean_x100"].notna().any()),
+        "many_runs": table["run"].nunique() > 1, "strengths": bool(table["strength"].notna().any()),
+        "unscored": bool(table["unscored"].any()),
+    }  # fmt: skip
+
+
+def _reference(report: Report) -> dict[str, Any]:
+    """A run over other questions: its table, and whether it has curves."""
+    material, pairs, seeds = report.material, report.material.pairs, report.material.cells["seed"].nunique()
+    said = (
+        f"{', '.join(material.runs)} was made before, on {material.dataset.name}: {len(pairs)} pairs on "
+        f"{pairs['image_id'].nunique()} photos, {seeds} seed{'s' * (seeds > 1)}. It is another list of questions "
+        "than the one above: the two tables stand beside each other and are not compared."
+    )
+    swept = any(one.of > 1 for one in report.chosen.values())
+    return {"said": said, "scores": _scores(report, "reference"), "swept": swept, "partial": _partial(report)}
 
 
 def _rows(report: Report) -> list[dict[str, Any]]:

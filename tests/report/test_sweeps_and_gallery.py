@@ -24,6 +24,7 @@ from PIL import Image
 
 from tedbench import datasets, images, report, store
 from tedbench.curves import Curve, Point
+from tedbench.errors import UsageError
 from tedbench.report import contact, curveplot, gallery, published, render, shown, table
 from tedbench.report.gallery import Entry, Picture, Sweep, choose, larger, smaller, spread
 from tedbench.types import Cell, Dataset, MetricFacts, Run
@@ -119,6 +120,25 @@ def test_a_run_of_one_strength_is_shown_as_it_is(run: Path) -> None:
     beside = published.compare(table.summary(still), published.load(), still.dataset)
     pd.testing.assert_frame_equal(built.beside, beside)
     assert "curves.png" not in render.files(built)
+
+
+def test_a_reference_run_has_a_section_of_its_own(run: Path, files: dict[str, bytes], tmp_path: Path) -> None:
+    """Other questions than the run's, so another place than the run's table, figures and curves.csv."""
+    large = toy_run(tmp_path / "large", dataset=datasets.load("toy:dev:6"))
+    with pytest.raises(UsageError, match="different lists of pairs"):
+        report.write_report([run, large], tmp_path / "together")
+    report.write_report([run], tmp_path / "report", large)
+    made = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+    same = {"table.csv", "table.tex", "curves.csv", "curves.svg", "scores.svg", "gallery.png"}
+    assert {name for name in files if files[name] == made[name]} >= same
+    assert set(made) - set(files) == {"reference.png", "reference.svg", report.MARKER}
+    alone = render.files(render.build(table.gather([large])))
+    assert made["reference.svg"] == alone["curves.svg"]
+    for name in ("index.html", "report.md"):
+        before, _, section = made[name].decode().partition("Reference run")
+        assert "toy:dev:6: 6 pairs on 3 photos, 2 seeds" in section
+        assert re.search(r"[>|] ?6/6 ?[<|]", section) and not re.search(r"[>|] ?6/6 ?[<|]", before)
+    assert base64.b64encode(made["reference.svg"]).decode() in made["index.html"].decode()
 
 
 def test_curves_csv_has_every_point(files: dict[str, bytes]) -> None:

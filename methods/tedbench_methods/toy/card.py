@@ -29,9 +29,9 @@ no pre-trained network took part.
 ## Parts
 
 `AutoencoderTiny`, {vae_parameters:,} parameters; `UNet2DConditionModel`, {unet_parameters:,}; `CLIPTextModel`,
-{text_parameters:,}; a tokenizer with one token for each of the world's {words} words. It predicts ε, with the noise
-schedule of Stable Diffusion 1 up to β = 0.02; latents are 4x16x16. Weights are averages over the last steps, in 16
-bits.
+{text_parameters:,}; a tokenizer with one token for each of the world's {words} words. It predicts v (Salimans and
+Ho, arXiv 2202.00512), with the noise schedule of Stable Diffusion 1 up to β = 0.02; latents are 4x16x16. Weights are
+averages over the last steps, in 16 bits.
 
 ## Training
 

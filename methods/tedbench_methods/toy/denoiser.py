@@ -1,11 +1,13 @@
 """The toy model's denoiser: a U-Net on 16x16 latents and a text encoder, trained together from nothing.
 
-    loss = mean of  min(SNR_t, 5) / SNR_t · |ε − ε_θ(x_t, t, e)|²,   x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε
+    loss = mean of  (1 + min(SNR_t, 5)) / (1 + SNR_t) · |v − v_θ(x_t, t, e)|²
+    x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε,   v = √ᾱ_t ε − √(1 − ᾱ_t) x_0,   SNR_t = ᾱ_t / (1 − ᾱ_t)
 
-SNR_t is ᾱ_t / (1 − ᾱ_t); the weight is Min-SNR's for a network that predicts ε (arXiv 2303.09556, section 3.4).
-β rises as Stable Diffusion 1's, but to 0.02 rather than 0.012: with so few latents what √ᾱ_T = 0.068 leaves of a
-picture shows its place, and a network that can see it does not learn to hear it. One text in ten is empty, so that
-classifier-free guidance works.
+v is Salimans and Ho's (arXiv 2202.00512). As an error of x_0 the loss weighs 1 + min(SNR, 5): Min-SNR's clamp (arXiv
+2303.09556), and 1 where noise is all there is and the text alone decides. An ε-loss weighs next to nothing there, and
+after 2,250 steps of it two places in three were still wrong. β rises as Stable Diffusion 1's, but to 0.02 rather than
+0.012: with so few latents what √ᾱ_T = 0.068 leaves of a picture shows its place, and a network that can see it does not
+learn to hear it. One text in ten is empty, so that classifier-free guidance works.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _EMPTY = 0.1
 _SNR_CAP = 5.0
 _SCHEDULE = {
     "beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear", "clip_sample": False,
-    "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "trailing",
+    "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "trailing", "prediction_type": "v_prediction",
 }  # fmt: skip
 
 
@@ -100,17 +102,18 @@ def trained(lessons: Lessons, channels: tuple[int, ...], work: Path) -> tuple[De
 
 
 def loss(model: Denoiser, lessons: Lessons, random: Random) -> Tensor:
-    """A step's weighted error of ε."""
+    """A step's weighted error of v (the equation at the top)."""
     x_0, texts = lessons.drawn(random)
     e = torch.randn(x_0.shape, generator=random.torch).to(x_0.device)
     t = torch.randint(len(model.scheduler.alphas_cumprod), (len(x_0),), generator=random.torch)
     alpha_bar = model.scheduler.alphas_cumprod[t].to(x_0.device)[:, None, None, None]
     x_t = alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * e
+    v = alpha_bar.sqrt() * e - (1 - alpha_bar).sqrt() * x_0
     with sdpa_kernel(SDPBackend.MATH), lessons.recipe.precision():  # for so few positions it is the fastest
         found = model.networks["unet"](x_t, t.to(x_0.device), encoder_hidden_states=model.embed(texts)).sample
     snr = alpha_bar / (1 - alpha_bar)
-    error = (found.float() - e).square()
-    weighted: Tensor = snr.clamp(max=_SNR_CAP) / snr * error
+    error = (found.float() - v).square()
+    weighted: Tensor = (1 + snr.clamp(max=_SNR_CAP)) / (1 + snr) * error
     return weighted.mean()
 
 

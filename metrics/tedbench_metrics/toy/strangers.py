@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from tedbench import images
+
 SIDE = 64
 Picture = NDArray[np.float64]
 Maker = Callable[[np.random.Generator], Picture]
@@ -31,7 +33,7 @@ def bank(count: int, seed: int, makers: dict[str, Maker] | None = None) -> Tenso
         seed: of all of them; more of one seed begin with the same.
         makers: kinds, by default all.
     """
-    kinds = list((makers or MAKERS).values())
+    kinds = [maker for name, maker in (makers or MAKERS).items() for _ in range(SHARES.get(name, 1))]
     made = [kinds[i % len(kinds)](np.random.default_rng((seed, i))) for i in range(count)]
     return as_bytes(np.stack(made))
 
@@ -45,7 +47,8 @@ def as_bytes(pictures: NDArray[np.float64]) -> Tensor:
 def photographs(folder: Path) -> Tensor:
     """The middle squares of a folder's photographs, uint8, (N, 3, 64, 64); for checks only, never to learn from."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
-    return as_bytes(np.stack([_square(Image.open(file).convert("RGB")) for file in files]))
+    squares = [images.fit(images.read(images.file_from_path(file)), SIDE) for file in files]
+    return as_bytes(np.stack([np.asarray(square, np.float64) / 255 for square in squares]))
 
 
 def uniform_noise(rng: np.random.Generator) -> Picture:
@@ -125,9 +128,11 @@ def photograph(rng: np.random.Generator) -> Picture:
 
 MAKERS: dict[str, Maker] = {
     "uniform noise": uniform_noise, "gaussian noise": gaussian_noise, "block noise": block_noise, "1/f noise": waves,
-    "plasma": plasma, "gradient": gradient, "flat": flat, "dead leaves": dead_leaves, "more leaves": dead_leaves,
-    "free photographs": photograph, "more photographs": photograph,
+    "plasma": plasma, "gradient": gradient, "flat": flat, "dead leaves": dead_leaves,
+    "free photographs": photograph,
 }  # fmt: skip
+SHARES = {"dead leaves": 2, "free photographs": 2}
+"""How often a kind comes in its turn, beside 1 for the others."""
 
 
 def _leaf(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
@@ -163,10 +168,3 @@ def _free(name: str) -> Image.Image:
     from skimage import data
 
     return Image.fromarray(getattr(data, name)()).convert("RGB")
-
-
-def _square(image: Image.Image) -> Picture:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    cut = image.resize((SIDE, SIDE), Image.Resampling.BOX, (left, top, left + side, top + side))
-    return np.asarray(cut, np.float64) / 255
