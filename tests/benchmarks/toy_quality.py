@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/toy_quality.py --out results/benchmarks/toy_quality.json
     … --model FOLDER --oracle FOLDER --clip-a FOLDER --clip-b FOLDER    others than those that ship
     … --sheets FOLDER    also write numbered sheets of generated pictures, to be labelled by eye
+    … --labels tests/benchmarks/toy_labels.csv --card    hold the oracle against such labels, and say so in its card
 
 Every scene is of the benchmark's parts, of which no training saw a combination of attributes. Captions name all seven
 attributes. Intervals are 95%, of pictures, which are independent.
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image, ImageDraw
 from scipy.stats import binomtest
@@ -29,7 +31,7 @@ from tedbench.types import EditPair, ImageFile
 from tedbench_methods import toy as toy_model
 from tedbench_metrics import toy as judges
 from tedbench_metrics.lpips import LpipsAlex
-from tedbench_metrics.toy import album, clip_checks, clips
+from tedbench_metrics.toy import album, cards, clip_checks, clips
 from tedbench_metrics.toy.reader import Reader
 
 GUIDANCE, STEPS, BATCH = 3.0, 25, 20
@@ -128,6 +130,51 @@ def sheets(pictures: list[Image.Image], folder: Path, columns: int = 10, rows: i
         sheet.save(folder / f"sheet-{start:03d}.png")
 
 
+def by_eye(reader: Reader, pictures: list[Image.Image], file: Path) -> dict[str, Any]:
+    """The oracle's readings of generated pictures against labels given by looking; empty where the eye cannot tell."""
+    labels = pd.read_csv(file, dtype=str, keep_default_na=False).set_index("picture")
+    reading = reader.read(tensor([pictures[int(i)] for i in labels.index]))
+    found: dict[str, Any] = {"pictures": len(labels), "refused": proportion(reading.refused.tolist())}
+    every = np.ones(len(labels), bool)
+    for name, values in toy.ATTRIBUTES.items():
+        told = (labels[name] != "").to_numpy()
+        seen, read = labels[name][told], np.array(reading.values(name))[told]
+        every[told] &= (seen == read).to_numpy()
+        counts = pd.crosstab(pd.Categorical(seen, values), pd.Categorical(read, values), dropna=False)
+        found[name] = {**proportion((seen == read).tolist()), "seen, read": counts.to_numpy().tolist()}
+    answers = [proportion_of(found[name]) for name in toy.ATTRIBUTES]
+    return {**found, "of all labels": sum(k for k, _ in answers) / sum(n for _, n in answers),
+            "every label of a picture": proportion(every.tolist())}  # fmt: skip
+
+
+def proportion_of(found: dict[str, Any]) -> tuple[float, int]:
+    return found["part"] * found["n"], found["n"]
+
+
+EYE = "## Generated pictures, labelled by eye"
+
+
+def write_card(found: dict[str, Any], folder: Path) -> None:
+    """Put the comparison with labels by eye at the end of the oracle's card, in place of an earlier one."""
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8").partition(f"\n{EYE}")[0].rstrip()
+    rows = [(name, f"{found[name]['part']:.3f}", str(found[name]["n"])) for name in toy.ATTRIBUTES]
+    rows.append(("all labels", f"{found['of all labels']:.3f}", str(sum(found[name]["n"] for name in toy.ATTRIBUTES))))
+    said = (
+        f"{found['pictures']} pictures of the toy model, made from captions that name everything (guidance "
+        f"{GUIDANCE:g}, {STEPS} steps), labelled by an observer who saw neither captions nor readings "
+        "(`tests/benchmarks/toy_labels.csv`); what the eye cannot tell has no label. The oracle refused "
+        f"{found['refused']['part']:.3f}; readings of those count too."
+    )
+    tables = [
+        cards.table((f"{name} ↓ read as →", *values),
+                    [(v, *map(str, row)) for v, row in zip(values, found[name]["seen, read"], strict=True)])
+        for name, values in toy.ATTRIBUTES.items()
+    ]  # fmt: skip
+    sections = [text, EYE, said, cards.table(("attribute", "read as seen", "labels"), rows), *tables]
+    card.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
 def duels(style: str, folder: Path, n: int) -> dict[str, Any]:
     """Captions that differ in one attribute, in the CLIP's own wordings and the benchmark's; see `clip_checks`."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -146,6 +193,8 @@ def main() -> None:
     parser.add_argument("--clip-b", type=Path, default=judges.CLIP_B)
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--sheets", type=Path)
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--card", action="store_true")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     pipe, reader = pipeline(asked.model), Reader.load(asked.oracle)
@@ -166,6 +215,10 @@ def main() -> None:
         },
         "versions": environment.versions(),
     }  # fmt: skip
+    if asked.labels:
+        found["by eye"] = by_eye(reader, made, asked.labels)
+        if asked.card:
+            write_card(found["by eye"], asked.oracle)
     text = json.dumps(found, indent=1)
     if asked.out:
         asked.out.write_text(text + "\n", encoding="utf-8")

@@ -53,7 +53,7 @@ class Lesson:
         """Two thirds spoiled pictures of the world, one third of nothing in particular; some of them degraded."""
         few = count // 3
         which = torch.randint(len(self.strangers), (few,), generator=g)
-        groups = torch.randint(self.album.groups, ((count - few) // self.album.each,), generator=g)
+        groups = torch.randint(self.album.groups, (max(1, (count - few) // self.album.each),), generator=g)
         done = spoiled.spoil(spoiled.draw_from(self.album, groups), g)
         images = torch.cat([self.strangers[which].float() / 255, done.images])
         clear = torch.cat([torch.ones(few, dtype=torch.bool), done.clear])
