@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from tedbench.datasets import toy, toy_captions
 from tedbench.errors import UsageError
 from tedbench_methods.backbones import loading
 from tedbench_methods.toy import __main__ as command
-from tedbench_methods.toy import autoencoder, denoiser, pictures, saving, tokenizer, training
+from tedbench_methods.toy import autoencoder, denoiser, pictures, saving, schooling, tokenizer, training
 
-SMALL = ["--device", "cpu", "--pictures", "32", "--vae-steps", "4", "--vae-batch", "2", "--steps", "4", "--batch", "2",
-         "--channels", "32", "32", "32", "--save-every", "1", "--processes", "1"]  # fmt: skip
+SMALL = [
+    "--device", "cpu", "--pictures", "32", "--vae-steps", "4", "--vae-batch", "2", "--text-steps", "4", "--steps", "4",
+    "--batch", "2", "--channels", "32", "32", "32", "--save-every", "1", "--processes", "1",
+]  # fmt: skip
 LENGTH = denoiser.TOKENS
 
 
@@ -61,20 +64,23 @@ def test_a_stop_changes_no_byte(made: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_a_stop_within_the_denoiser_changes_no_byte(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("before", "stage", "file"), [(autoencoder, "trained", "text.pt"), (denoiser, "school", "denoiser.pt")]
+)
+def test_a_stop_within_a_later_stage_changes_no_byte(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: ModuleType, stage: str, file: str
 ) -> None:
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        trained = autoencoder.trained
+        whole = getattr(before, stage)
 
         def first(*arguments: object) -> object:
-            done = trained(*arguments)  # type: ignore[arg-type]
+            done = whole(*arguments)
             stop_at(2, patch)
             return done
 
-        patch.setattr(autoencoder, "trained", first)
+        patch.setattr(before, stage, first)
         run(tmp_path / "model")
-    assert (tmp_path / "model-work" / "denoiser.pt").exists()
+    assert (tmp_path / "model-work" / file).exists()
     run(tmp_path / "model")
     assert weights_of(tmp_path / "model") == weights_of(made)
 
@@ -170,6 +176,31 @@ def test_captions_are_short_and_long() -> None:
     lengths = [len(pictures.caption(index, rng).split()) for index in range(300)]
     assert min(lengths) <= 2
     assert max(lengths) >= 12
+
+
+def test_the_text_encoder_is_asked_what_a_text_names() -> None:
+    """What the reader must answer follows from the words alone."""
+    rng = np.random.default_rng(1)
+    for index in range(60):
+        scene, mention, text = pictures.told(index, rng)
+        words = set(text.lower().replace(".", "").split())
+        said = dict(zip(toy.ATTRIBUTES, schooling.answers(scene, mention), strict=True))
+        for name in ("colour", "size", "pose"):
+            named = [value for value in toy.ATTRIBUTES[name] if value in words]
+            assert [*toy.ATTRIBUTES[name], None][said[name]] == (named[0] if named else None)
+        assert said["count"] == (scene.subject not in words)  # one dog, two dogs
+        assert (said["accessory"] == 2) == ("hat" not in words and "hats" not in words)
+
+
+@pytest.mark.slow
+def test_the_schooled_text_encoder_is_held(tmp_path: Path) -> None:
+    model = denoiser.build(0)
+    before = {key: value.clone() for key, value in model.networks.state_dict().items()}
+    done = schooling.school(model, training.Recipe(4, 2, 1e-3, device="cpu"), 12, 64, tmp_path)
+    changed = {key for key, value in model.networks.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed and all(key.startswith("text_encoder") for key in changed)
+    assert not any(weight.requires_grad for weight in model.networks["text_encoder"].parameters())
+    assert done.record.losses[-1] < done.record.losses[0]
 
 
 def test_losses_of_equal_pictures_are_nothing() -> None:

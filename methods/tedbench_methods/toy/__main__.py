@@ -16,9 +16,8 @@ import torch
 from tedbench import models
 from tedbench.errors import TedbenchError
 from tedbench_methods.toy import autoencoder, card, denoiser, pictures, saving
-from tedbench_methods.toy.card import Stage
 from tedbench_methods.toy.pictures import Pictures
-from tedbench_methods.toy.training import Recipe
+from tedbench_methods.toy.training import Recipe, Stage
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,9 +38,9 @@ def make(options: argparse.Namespace) -> None:
     shown = pictures.cached(work, options.pictures, options.processes)
     vae, vae_record = autoencoder.trained(shown, first, work)
     logging.info("autoencoder: %s", quality := autoencoder.quality(vae, len(shown), options.device))
-    lessons = _lessons(vae, shown, second, work)
-    model, record = denoiser.trained(lessons, tuple(options.channels), work)
-    stages = (Stage(first, vae_record), Stage(second, record))
+    lessons = _lessons(vae, shown, options, second, work)
+    model, text, unet = denoiser.trained(lessons, tuple(options.channels), work)
+    stages = {"autoencoder": Stage(first, vae_record), "text encoder": text, "U-Net": unet}
     told = card.text(stages, _parameters(vae, model), len(shown), quality)
     saving.save(vae, model, told, options.out)
     logging.info("saved to %s", options.out)
@@ -56,10 +55,10 @@ def _recipes(options: argparse.Namespace) -> tuple[Recipe, Recipe]:
     )
 
 
-def _lessons(vae: Any, shown: Pictures, recipe: Recipe, work: Path) -> denoiser.Lessons:
+def _lessons(vae: Any, shown: Pictures, options: argparse.Namespace, recipe: Recipe, work: Path) -> denoiser.Lessons:
     mark = autoencoder.mark(vae, shown)
     latents = autoencoder.cached(vae, shown, recipe.device, work / f"latents-{mark}.npy")
-    return denoiser.Lessons(latents, recipe, mark)
+    return denoiser.Lessons(latents, recipe, mark, options.text_steps)
 
 
 def _parameters(vae: Any, model: denoiser.Denoiser) -> dict[str, int]:
@@ -87,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--vae-steps", type=_count, default=4_000)
     add("--vae-batch", type=_count, default=16)
     add("--vae-rate", type=float, default=1e-3)
+    add("--text-steps", type=_count, default=500, help="of the text encoder, before the denoiser")
     add("--steps", type=_count, default=10_000, help="of the denoiser")
     add("--batch", type=_count, default=32)
     add("--rate", type=float, default=4e-4)

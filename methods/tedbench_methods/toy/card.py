@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 
 from tedbench import environment
 from tedbench_methods.toy import pictures
-from tedbench_methods.toy.training import Recipe, Record
+from tedbench_methods.toy.training import Stage
 
 _LAST = 500
 _TEXT = """---
@@ -29,9 +28,10 @@ no pre-trained network took part.
 ## Parts
 
 `AutoencoderTiny`, {vae_parameters:,} parameters; `UNet2DConditionModel`, {unet_parameters:,}; `CLIPTextModel`,
-{text_parameters:,}; a tokenizer with one token for each of the world's {words} words. It predicts v (Salimans and
-Ho, arXiv 2202.00512), with the noise schedule of Stable Diffusion 1 up to β = 0.02; latents are 4x16x16. Weights are
-averages over the last steps, in 16 bits.
+{text_parameters:,}; a tokenizer with one token for each of the world's {words} words. The pooled text joins the time
+embedding too (diffusers' `addition_embed_type` text). The U-Net predicts v (Salimans and Ho, arXiv 2202.00512), with
+the noise schedule of Stable Diffusion 1 up to β = 0.02; latents are 4x16x16. Weights are averages over the last steps,
+in 16 bits.
 
 ## Training
 
@@ -39,8 +39,8 @@ Data: the first {count:,} pictures of the world's part `{part}` (fingerprint {fi
 random captions of what they show. Combinations of attributes that the benchmark asks about are in no picture of that
 part.
 
-| | autoencoder | denoiser |
-|---|---|---|
+The text encoder first learnt to tell which attributes a caption names, and was held while the U-Net learnt.
+
 {table}
 
 Autoencoder on pictures that it has not seen: PSNR {psnr:.2f} dB; means over 8x8 pixels are off by {tone:.2f} of 255
@@ -50,34 +50,29 @@ Made {when} on {hardware}; {versions}. Code: {commit}.
 """
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A part's training."""
-
-    recipe: Recipe
-    record: Record
-
-
-def text(stages: tuple[Stage, Stage], parameters: Mapping[str, int], count: int, quality: Mapping[str, float]) -> str:
+def text(stages: Mapping[str, Stage], parameters: Mapping[str, int], count: int, quality: Mapping[str, float]) -> str:
     """README.md of a trained model.
 
     Args:
-        stages: of the autoencoder and the denoiser.
+        stages: by what was trained, in order.
         parameters: how many `vae`, `unet` and `text` have.
         count: of pictures.
         quality: the autoencoder's `psnr` and `tone`.
     """
     numbers = {f"{name}_parameters": number for name, number in parameters.items()}
+    device = next(iter(stages.values())).recipe.device
     return _TEXT.format(
         **numbers, **quality, table=_table(stages), count=count, part=pictures.PART, words=len(pictures.WORDS),
-        fingerprint=pictures.fingerprint(), when=environment.now(), hardware=_hardware(stages[1].recipe.device),
+        fingerprint=pictures.fingerprint(), when=environment.now(), hardware=_hardware(device),
         versions=_versions(), commit=environment.git_commit() or "not in a checkout",
     )  # fmt: skip
 
 
-def _table(stages: tuple[Stage, Stage]) -> str:
-    rows = [_column(stage) for stage in stages]
-    return "\n".join(f"| {name} | {rows[0][name]} | {rows[1][name]} |" for name in rows[0])
+def _table(stages: Mapping[str, Stage]) -> str:
+    columns = [_column(stage) for stage in stages.values()]
+    rows = [("", *stages), ["---"] * (len(stages) + 1)]
+    rows += [(name, *(column[name] for column in columns)) for name in columns[0]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _column(stage: Stage) -> dict[str, str]:

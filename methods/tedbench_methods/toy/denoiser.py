@@ -1,13 +1,13 @@
-"""The toy model's denoiser: a U-Net on 16x16 latents and a text encoder, trained together from nothing.
+"""The toy model's denoiser: a U-Net on 16x16 latents, and a text encoder that was schooled before and is held.
 
-    loss = mean of  (1 + min(SNR_t, 5)) / (1 + SNR_t) · |v − v_θ(x_t, t, e)|²
+    loss = mean of  (0.2 + min(SNR_t, 5)) / (1 + SNR_t) · |v − v_θ(x_t, t, e)|²
     x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε,   v = √ᾱ_t ε − √(1 − ᾱ_t) x_0,   SNR_t = ᾱ_t / (1 − ᾱ_t)
 
-v is Salimans and Ho's (arXiv 2202.00512). As an error of x_0 the loss weighs 1 + min(SNR, 5): Min-SNR's clamp (arXiv
-2303.09556), and 1 where noise is all there is and the text alone decides. An ε-loss weighs next to nothing there, and
-after 2,250 steps of it two places in three were still wrong. β rises as Stable Diffusion 1's, but to 0.02 rather than
-0.012: with so few latents what √ᾱ_T = 0.068 leaves of a picture shows its place, and a network that can see it does not
-learn to hear it. One text in ten is empty, so that classifier-free guidance works.
+v is Salimans and Ho's (arXiv 2202.00512). As an error of x_0 the loss weighs 0.2 + min(SNR, 5): Min-SNR's clamp (arXiv
+2303.09556), and something where noise is all there is and the text alone decides. An ε-loss weighs next to nothing
+there, and after 2,250 steps of it most places were still wrong. β rises as Stable Diffusion 1's, but to 0.02 rather
+than 0.012: with so few latents what √ᾱ_T = 0.068 leaves of a picture shows its place, and a network that can see it
+does not learn to hear it. One text in ten is empty, so that classifier-free guidance works.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tedbench_methods.toy import pictures, tokenizer
 from tedbench_methods.toy.autoencoder import LATENTS
-from tedbench_methods.toy.training import Random, Recipe, Record, train
+from tedbench_methods.toy.schooling import school
+from tedbench_methods.toy.training import Random, Recipe, Stage, train
 
 TOKENS = 24
 """Of a text at most, its two ends included."""
@@ -33,7 +34,7 @@ CHANNELS = (64, 96, 128)
 _HEAD = 32
 _TEXT_WIDTH = 128
 _EMPTY = 0.1
-_SNR_CAP = 5.0
+_SNR_CAP, _SNR_FLOOR = 5.0, 0.2
 _SCHEDULE = {
     "beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear", "clip_sample": False,
     "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "trailing", "prediction_type": "v_prediction",
@@ -68,6 +69,8 @@ class Lessons:
     recipe: Recipe
     mark: str
     """Tells these latents from others."""
+    text_steps: int
+    """Of the text encoder's training, which comes first."""
 
     def drawn(self, random: Random) -> tuple[Tensor, list[str]]:
         """A step's latents (B, 4, 16, 16) and texts."""
@@ -89,16 +92,20 @@ def build(seed: int, channels: tuple[int, ...] = CHANNELS) -> Denoiser:
     return Denoiser(told, networks, DDIMScheduler(**_SCHEDULE))
 
 
-def trained(lessons: Lessons, channels: tuple[int, ...], work: Path) -> tuple[Denoiser, Record]:
-    """A denoiser taught these lessons, with a U-Net of these widths; `work` is the folder of the training's state."""
+def trained(lessons: Lessons, channels: tuple[int, ...], work: Path) -> tuple[Denoiser, Stage, Stage]:
+    """A denoiser taught these lessons, with a U-Net of these widths, and how its text encoder and its U-Net were.
+
+    `work` is the folder of the trainings' states.
+    """
     recipe = lessons.recipe
     model = build(recipe.seed, channels)
     model.networks.to(recipe.device).to(memory_format=torch.channels_last)
     model.networks.train()
-    identity = {"latents": lessons.mark, "channels": str(channels)}
+    text = school(model, recipe, lessons.text_steps, len(lessons.latents), work)
+    identity = {"latents": lessons.mark, "channels": str(channels), "text steps": str(lessons.text_steps)}
     record = train(model.networks, lambda random: loss(model, lessons, random), recipe, work / "denoiser.pt", identity)
     model.networks.requires_grad_(False).eval()
-    return model, record
+    return model, text, Stage(recipe, record)
 
 
 def loss(model: Denoiser, lessons: Lessons, random: Random) -> Tensor:
@@ -113,7 +120,7 @@ def loss(model: Denoiser, lessons: Lessons, random: Random) -> Tensor:
         found = model.networks["unet"](x_t, t.to(x_0.device), encoder_hidden_states=model.embed(texts)).sample
     snr = alpha_bar / (1 - alpha_bar)
     error = (found.float() - v).square()
-    weighted: Tensor = (1 + snr.clamp(max=_SNR_CAP)) / (1 + snr) * error
+    weighted: Tensor = (_SNR_FLOOR + snr.clamp(max=_SNR_CAP)) / (1 + snr) * error
     return weighted.mean()
 
 
@@ -128,6 +135,9 @@ def _unet(channels: tuple[int, ...]) -> Any:
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=_TEXT_WIDTH, norm_num_groups=16,
         attention_head_dim=tuple(max(1, width // _HEAD) for width in channels),
+        # The pooled text also joins the time, and so reaches every block: attention alone binds words late.
+        addition_embed_type="text", addition_embed_type_num_heads=_TEXT_WIDTH // _HEAD,
+        resnet_time_scale_shift="scale_shift",
     )  # fmt: skip
 
 

@@ -55,7 +55,12 @@ def draw(index: int) -> Pictures:
 
 
 def caption(index: int, rng: np.random.Generator) -> str:
-    """A random text about a picture.
+    """A random text about a picture."""
+    return told(index, rng)[-1]
+
+
+def told(index: int, rng: np.random.Generator) -> tuple[toy.Scene, list[str], str]:
+    """A picture's scene, the attributes that a random text about it names, and the text.
 
     How much it says is drawn first, then which attributes those are: texts that name the subject only are as common
     as texts that name everything.
@@ -63,7 +68,7 @@ def caption(index: int, rng: np.random.Generator) -> str:
     chance = rng.random()
     mention = [name for name in toy.ATTRIBUTES if name == "subject" or rng.random() < chance]
     wording = int(rng.integers(toy_captions.WORDINGS[_STYLE]))
-    return toy_captions.caption(_scene(index), mention, wording, _STYLE)
+    return _scene(index), mention, toy_captions.caption(_scene(index), mention, wording, _STYLE)
 
 
 @cache

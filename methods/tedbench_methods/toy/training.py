@@ -79,6 +79,14 @@ class Record:
     """Of the steps that the result is made of, over all sittings."""
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part's training."""
+
+    recipe: Recipe
+    record: Record
+
+
 def train(
     model: nn.Module, loss: Callable[[Random], Tensor], recipe: Recipe, file: Path, identity: Mapping[str, str]
 ) -> Record:

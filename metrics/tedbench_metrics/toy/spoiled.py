@@ -12,12 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tedbench.datasets import toy
 from tedbench_metrics.toy import degrade
 from tedbench_metrics.toy.album import NAMES, Album
 
-TELLING = torch.tensor([name != "colour" for name in NAMES])
-"""Attributes whose blend shows. The mean of a red and a blue dog is a purple dog, which the world draws."""
 SNOW = 2
+FOREIGN = 40.0
+"""Levels of 255, as a distance, from which a colour is none of the world's, whatever the light and the tint."""
+_COLOUR = NAMES.index("colour")
+_PALETTE = torch.tensor([toy._COLOURS[name] for name in toy.ATTRIBUTES["colour"]], dtype=torch.float32)
 _COLOUR_ORDERS = ((0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1))
 
 
@@ -110,13 +113,19 @@ def blended(drawn: Drawn, g: torch.Generator) -> Spoiled:
 
 
 def blended_twins(drawn: Drawn, g: torch.Generator) -> Spoiled:
-    """The same for two scenes of one seed, which differ in more than colour: a hat through which one sees."""
+    """The same for two scenes of one seed: a hat through which one sees, a dog between red and yellow.
+
+    Half a red and half a black dog is a brown dog, which the world draws.
+    """
     b = len(drawn.images)
     step = int(torch.randint(1, max(2, drawn.each), (), generator=g))
     rows = torch.arange(b)
     other = rows - rows % drawn.each + (rows + step) % drawn.each
-    images = _mixed(drawn, other, g)
-    telling = ((drawn.labels != drawn.labels[other]) & TELLING).any(1)
+    a = _weights(drawn, g)
+    images = a * drawn.images + (1 - a) * drawn.images[other]
+    differ = drawn.labels != drawn.labels[other]
+    seen = [name for name in range(len(NAMES)) if name != _COLOUR]
+    telling = differ[:, seen].any(1) | (differ[:, _COLOUR] & _foreign(drawn.labels, other, a.flatten()))
     return Spoiled(images, telling & _somewhere_far(images, drawn.images) & _somewhere_far(images, drawn.images[other]))
 
 
@@ -136,18 +145,25 @@ SPOILERS: dict[str, Spoiler] = {
     "shuffled": shuffled, "heavy noise": drowned, "heavy blur": melted, "blend": blended,
     "blend of twins": blended_twins, "halves": spliced,
 }  # fmt: skip
-SHARES = {"blend": 2.0, "blend of twins": 6.0}
+SHARES = {"blend": 2.0, "blend of twins": 8.0}
 """How often the oracle sees a way while it learns, beside 1 for the others: what is hard, more."""
 
 
 def _blend(drawn: Drawn, other: Tensor, g: torch.Generator) -> Spoiled:
-    images = _mixed(drawn, other, g)
+    a = _weights(drawn, g)
+    images = a * drawn.images + (1 - a) * drawn.images[other]
     return Spoiled(images, _far(images, drawn.images) & _far(images, drawn.images[other]))
 
 
-def _mixed(drawn: Drawn, other: Tensor, g: torch.Generator) -> Tensor:
-    a = 0.3 + 0.4 * torch.rand(len(drawn.images), 1, 1, 1, generator=g)
-    return a * drawn.images + (1 - a) * drawn.images[other]
+def _weights(drawn: Drawn, g: torch.Generator) -> Tensor:
+    return 0.3 + 0.4 * torch.rand(len(drawn.images), 1, 1, 1, generator=g)
+
+
+def _foreign(labels: Tensor, other: Tensor, a: Tensor) -> Tensor:
+    """Whether a blend of two subjects' colours is far from every colour of the world."""
+    first, second = _PALETTE[labels[:, _COLOUR]], _PALETTE[labels[other, _COLOUR]]
+    mixed = a[:, None] * first + (1 - a[:, None]) * second
+    return torch.cdist(mixed, _PALETTE).amin(1) >= FOREIGN
 
 
 def _stranger(drawn: Drawn, g: torch.Generator) -> Tensor:
