@@ -210,6 +210,18 @@ def test_spoiled_pictures_are_no_longer_what_they_were(way: str, pictures: album
     assert (changed >= 16)[done.clear].all()
 
 
+def test_a_blend_of_colours_is_clear_where_the_world_has_no_such_colour() -> None:
+    """Half red and half yellow is orange, which the world lacks; three parts brown and seven black is black."""
+    scene = toy.scenes("dev")[0]
+    for first, second, a, clear in (("red", "yellow", 0.5, True), ("brown", "black", 0.3, False)):
+        pair = [album.label(dataclasses.replace(scene, colour=colour)) for colour in (first, second)]
+        labels = torch.tensor(pair)
+        found = spoiled._foreign(labels[:1], torch.tensor([0]), torch.tensor([a]))
+        assert not found.any()  # a colour blended with itself
+        found = spoiled._foreign(labels, torch.tensor([1, 0]), torch.tensor([a, 1 - a]))
+        assert found.tolist() == [clear, clear]
+
+
 def test_mild_losses_are_mild(pictures: album.Album) -> None:
     images = pictures.pixels.float() / 255
     lost = degrade.mild(images, torch.Generator().manual_seed(0), share=1.0)
