@@ -17,8 +17,8 @@ from tedbench_methods.toy import __main__ as command
 from tedbench_methods.toy import autoencoder, denoiser, pictures, saving, schooling, tokenizer, training
 
 SMALL = [
-    "--device", "cpu", "--pictures", "32", "--vae-steps", "4", "--vae-batch", "2", "--text-steps", "4", "--steps", "4",
-    "--batch", "2", "--channels", "32", "32", "32", "--save-every", "1", "--processes", "1",
+    "--device", "cpu", "--pictures", "32", "--vae-steps", "4", "--vae-batch", "2", "--text-steps", "4",
+    "--steps", "2", "2", "--batch", "2", "--channels", "32", "32", "32", "--save-every", "1", "--processes", "1",
 ]  # fmt: skip
 LENGTH = denoiser.TOKENS
 
@@ -196,11 +196,23 @@ def test_the_text_encoder_is_asked_what_a_text_names() -> None:
 def test_the_schooled_text_encoder_is_held(tmp_path: Path) -> None:
     model = denoiser.build(0)
     before = {key: value.clone() for key, value in model.networks.state_dict().items()}
-    done = schooling.school(model, training.Recipe(4, 2, 1e-3, device="cpu"), 12, 64, tmp_path)
+    done = schooling.school(model, training.Recipe((4,), 2, 1e-3, device="cpu"), 12, 64, tmp_path)
     changed = {key for key, value in model.networks.state_dict().items() if not torch.equal(value, before[key])}
     assert changed and all(key.startswith("text_encoder") for key in changed)
     assert not any(weight.requires_grad for weight in model.networks["text_encoder"].parameters())
     assert done.record.losses[-1] < done.record.losses[0]
+
+
+def test_the_rate_falls_in_each_cycle() -> None:
+    recipe = training.Recipe((100, 300), 2, 1.0, warmup=10)
+    rates = [recipe.rate_at(step) for step in range(recipe.steps)]
+    assert recipe.steps == 400
+    assert rates[:10] == sorted(rates[:10]) and rates[9] > 0.9
+    assert rates[10:100] == sorted(rates[10:100], reverse=True) and rates[99] < 0.02
+    assert rates[100] == 1.0 == max(rates)
+    assert rates[100:] == sorted(rates[100:], reverse=True) and rates[-1] < 0.011
+    alone = training.Recipe((100,), 2, 1.0, warmup=10)
+    assert [alone.rate_at(step) for step in range(100)] == rates[:100]  # the first cycle does not know of the second
 
 
 def test_losses_of_equal_pictures_are_nothing() -> None:

@@ -50,8 +50,8 @@ def _recipes(options: argparse.Namespace) -> tuple[Recipe, Recipe]:
     common = {"seed": options.seed, "device": options.device, "bf16": not options.fp32}
     common |= {"save_every": options.save_every}
     return (
-        Recipe(options.vae_steps, options.vae_batch, options.vae_rate, **common),
-        Recipe(options.steps, options.batch, options.rate, **common),
+        Recipe((options.vae_steps,), options.vae_batch, options.vae_rate, **common),
+        Recipe(tuple(options.steps), options.batch, options.rate, **common),
     )
 
 
@@ -87,9 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--vae-batch", type=_count, default=16)
     add("--vae-rate", type=float, default=1e-3)
     add("--text-steps", type=_count, default=500, help="of the text encoder, before the denoiser")
-    add("--steps", type=_count, default=10_000, help="of the denoiser")
+    add(
+        "--steps",
+        type=_count,
+        nargs="+",
+        default=[4_000, 8_000],
+        help="of the denoiser, by cycles of its learning rate",
+    )
     add("--batch", type=_count, default=32)
-    add("--rate", type=float, default=4e-4)
+    add("--rate", type=float, default=6e-4)
     add("--channels", type=_count, nargs=3, default=denoiser.CHANNELS, help="widths of the U-Net, multiples of 32")
     add("--seed", type=int, default=0)
     add("--fp32", action="store_true", help="compute in float32 throughout")

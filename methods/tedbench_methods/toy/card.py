@@ -79,7 +79,7 @@ def _column(stage: Stage) -> dict[str, str]:
     recipe, record = stage.recipe, stage.record
     losses = record.losses
     return {
-        "steps": f"{recipe.steps:,}",
+        "steps": " + ".join(f"{steps:,}" for steps in recipe.cycles),
         "batch": str(recipe.batch),
         "peak learning rate": f"{recipe.rate:g}",
         "arithmetic": "bfloat16, weights float32" if recipe.bf16 else "float32",

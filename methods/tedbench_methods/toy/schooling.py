@@ -49,7 +49,7 @@ def school(model: Denoiser, recipe: Recipe, steps: int, count: int, work: Path) 
         return torch.stack([nn.functional.cross_entropy(o, y) for o, y in zip(found, wanted.T, strict=True)]).sum()
 
     both = nn.ModuleDict({"text_encoder": encoder, "reader": reader})
-    how = replace(recipe, steps=steps, batch=BATCH, rate=RATE, bf16=False)
+    how = replace(recipe, cycles=(steps,), batch=BATCH, rate=RATE, bf16=False)
     record = train(both, loss, how, work / "text.pt", {"captions": f"{pictures.fingerprint()}-{count}"})
     encoder.requires_grad_(False)
     return Stage(how, record)

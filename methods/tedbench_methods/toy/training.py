@@ -6,6 +6,8 @@ losses stand in one file, which is replaced whole.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import logging
 import math
 import time
@@ -30,8 +32,8 @@ _LOG_EVERY = 100
 class Recipe:
     """How a network is trained."""
 
-    steps: int
-    """The learning rate's horizon too."""
+    cycles: tuple[int, ...]
+    """Steps; in each cycle the learning rate falls anew (SGDR, arXiv 1608.03983)."""
     batch: int
     rate: float
     """Learning rate at its peak, after the warm-up; it falls to a hundredth by half a cosine."""
@@ -42,10 +44,15 @@ class Recipe:
     """Whether networks compute in bfloat16; weights are float32 in any case."""
     save_every: int = 250
 
-    def identity(self) -> dict[str, int | float | str]:
+    def identity(self) -> dict[str, Any]:
         """What decides the result."""
-        names = ("steps", "batch", "rate", "warmup", "seed", "bf16")
+        names = ("cycles", "batch", "rate", "warmup", "seed", "bf16")
         return {name: getattr(self, name) for name in names} | {"device": torch.device(self.device).type}
+
+    @property
+    def steps(self) -> int:
+        """Of all cycles."""
+        return sum(self.cycles)
 
     def precision(self) -> AbstractContextManager[Any]:
         """In which the networks are called; losses are computed outside it."""
@@ -54,7 +61,10 @@ class Recipe:
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, from 0."""
         warm = min(1.0, (step + 1) / max(1, self.warmup))
-        return self.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2)
+        ends = list(itertools.accumulate(self.cycles))
+        cycle = min(bisect.bisect_right(ends, step), len(ends) - 1)
+        done = (step - ends[cycle] + self.cycles[cycle]) / self.cycles[cycle]
+        return self.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
     def random(self, step: int) -> Random:
         """A step's own generators."""
