@@ -19,7 +19,7 @@ METHODS = (
     "crossfade@toy",
     "sdedit@toy",
     "ddib@toy",
-    "imagic@toy-short",
+    "imagic@toy",
 )
 STRENGTHS = ("ddib=1:6:0.5",)
 """Eleven for each method, as the others have of themselves."""

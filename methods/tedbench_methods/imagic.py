@@ -15,8 +15,7 @@ returned. Presets, with what each source does not state marked as ours:
     community     diffusers' community pipeline: A 500 at 1e-3, B 1000 at 2e-6, whole U-Net, 50 steps, guidance 7.5.
     low-memory    Ours, for 12 GB with SD 1.5 at 512²: A 1000 at 2e-3, B 1500 at 1e-4 on LoRA of rank 4 (the rates of a
                   public port with LoRA), gradient checkpointing, bf16, four images of a sweep at once.
-    toy           Ours, for the toy model: A 150 at 5e-3, B 150 at 2e-4, batch 8, 20 steps, guidance 3.
-    toy-short     The same with 20 steps each and higher rates, for a demonstration.
+    toy           Ours, for the toy model: A 30 at 6e-2, B 80 at 2e-4, batch 4, 15 steps, guidance 2.
     check         Ours: a few steps, to see that all works.
 """
 
@@ -56,10 +55,6 @@ from tedbench_methods.fits import Fit, Shelf, made_for
 Sampler = Literal["ddim", "ddpm"]
 EDITING = ("sampler", "steps", "guidance", "batch", "extrapolate", "fits", "checkpointing")
 """Fields that do not move a fit."""
-_TOY = {
-    "embedding_steps": 150, "embedding_rate": 5e-3, "tuning_steps": 150, "tuning_rate": 2e-4, "fit_batch": 8,
-    "steps": 20, "guidance": 3.0,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,10 @@ class Imagic(Guided):
         "paper-imagen": {"embedding_steps": 100, "embedding_rate": 1e-3},
         "community": {"embedding_steps": 500, "embedding_rate": 1e-3, "tuning_steps": 1000, "tuning_rate": 2e-6},
         "low-memory": {"tuning": "lora", "tuning_rate": 1e-4, "checkpointing": True, "dtype": "bf16", "batch": 4},
-        "toy": _TOY, "toy-short": {**_TOY, "embedding_steps": 20, "tuning_steps": 20, "embedding_rate": 2e-2},
+        "toy": {
+            "embedding_steps": 30, "embedding_rate": 6e-2, "tuning_steps": 80, "tuning_rate": 2e-4, "fit_batch": 4,
+            "steps": 15, "guidance": 2.0,
+        },
         "check": {"embedding_steps": 3, "embedding_rate": 0.1, "tuning_steps": 3, "tuning_rate": 1e-4, "steps": 4},
     })  # fmt: skip
     embedding_steps: int = 1000

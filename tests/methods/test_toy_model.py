@@ -12,9 +12,11 @@ from PIL import Image
 
 from tedbench import datasets, images, models
 from tedbench.datasets import toy as world
+from tedbench.datasets import toy_captions
 from tedbench_methods import backbones, toy
 from tedbench_methods.anchors import Autoencoder
 from tedbench_methods.ddib import DDIB
+from tedbench_methods.imagic import Imagic
 from tedbench_methods.sdedit import SDEdit
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,24 @@ def test_our_backbone_and_diffusers_see_one_model(pipe):
     assert torch.allclose(backbone.encode(picture), z, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_it_draws_what_it_is_told(pipe):
+    from tedbench_metrics.toy import ORACLE  # as a judge of the test, not of the method
+    from tedbench_metrics.toy.reader import Reader
+
+    scenes = [world.sample("test", 700 + i)[0] for i in range(40)]
+    texts = [toy_captions.caption(scene, world.ATTRIBUTES) for scene in scenes]
+    seeds = [torch.Generator().manual_seed(i) for i in range(len(texts))]
+    made = pipe(texts, guidance_scale=3, num_inference_steps=20, generator=seeds).images
+    pixels = torch.from_numpy(np.stack([np.asarray(one) for one in made])).permute(0, 3, 1, 2).float() / 255
+    reading = Reader.load(ORACLE).read(pixels)
+    right = {
+        name: np.mean([a == getattr(s, name) for a, s in zip(reading.values(name), scenes, strict=True)])
+        for name in world.ATTRIBUTES
+    }
+    assert np.mean(list(right.values())) >= 0.85 and min(right.values()) >= 0.65, right
+
+
 def test_ddib_between_equal_texts_is_the_round_trip_of_the_autoencoder():
     """The bridge there and back without guidance costs at most 1 dB more than the autoencoder itself."""
     pair = datasets.load("toy:dev:1").pairs[0]
@@ -96,3 +116,13 @@ def test_sdedit_from_no_noise_is_the_round_trip():
     (still,) = method.edit(pair, method.fit(pair, 0), [0.0], 0)
     (floor,) = Autoencoder(model="toy", device="cpu").edit(pair, None, [0.0], 0)
     assert still.tobytes() == floor.tobytes()
+
+
+@pytest.mark.slow
+def test_imagic_reconstructs_at_zero_and_leaves_the_input_at_one():
+    pair = datasets.load("toy:dev:3").pairs[2]
+    source = images.read(pair.image)
+    method = Imagic(model="toy", device="cpu", **Imagic.presets["toy"])
+    edits = method.edit(pair, method.fit(pair, 0), [0.0, 1.0], 0)
+    assert psnr(edits[0], source) > psnr(edits[1], source) + 1
+    assert psnr(edits[0], source) > 18

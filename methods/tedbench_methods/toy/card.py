@@ -39,7 +39,8 @@ Data: the first {count:,} pictures of the world's part `{part}` (fingerprint {fi
 random captions of what they show. Combinations of attributes that the benchmark asks about are in no picture of that
 part.
 
-The text encoder first learnt to tell which attributes a caption names, and was held while the U-Net learnt.
+Made by `python -m tedbench_methods.toy`, whose defaults make the model that ships. The text encoder first learnt to
+tell which attributes a caption names, and was held while the U-Net learnt.
 
 {table}
 
