@@ -21,8 +21,8 @@ METHODS = (
     "ddib@toy",
     "imagic@toy",
 )
-STRENGTHS = ("ddib=1:6:0.5",)
-"""Eleven for each method, as the others have of themselves."""
+STRENGTHS = {"ddib": tuple(1 + i / 2 for i in range(11))}
+"""Eleven, as the others have of themselves."""
 METRICS = (
     "lpips-alex@64",
     "clip-text@toy-clip-b",
@@ -61,8 +61,9 @@ def show_toy(pairs: int, out: Path, report_out: Path, reference: Path = REFERENC
     if not 1 <= pairs <= MOST:
         raise UsageError(f"--pairs {pairs}: between 1 and {MOST}")
     clear(out)
-    flags = config.Flags(dataset=f"{TOY}:{pairs}", methods=METHODS, strengths=STRENGTHS, device="cpu")
-    asked = config.override(config.RunConfig(()), flags)
+    named = {spec: spec.partition("@")[0] for spec in METHODS}
+    methods = [config.MethodConfig(spec, label=name, strengths=STRENGTHS.get(name)) for spec, name in named.items()]
+    asked = config.override(config.RunConfig(tuple(methods), dataset=f"{TOY}:{pairs}"), config.Flags(device="cpu"))
     runner.run(asked, out, COMMAND)
     scored = scoring.score_run(store.open_run(out), runner.load(asked), scoring.make_metrics(METRICS))
     report.write_report([out], report_out, reference if reference.is_dir() else None)

@@ -97,7 +97,7 @@ def test_demo_edits_toy_pictures_with_every_method(cli, tmp_path):  # type: igno
     rows = [json.loads(line) for line in (tmp_path / "results" / "demo" / "cells.jsonl").read_text().splitlines()]
     methods = {row["method"] for row in rows}
     assert {"identity", "autoencoder", "text-only-toy", "crossfade-toy", "sdedit-toy", "ddib-toy"} < methods
-    assert Counter(row["method"] for row in rows)["imagic-toy"] == 11
+    assert Counter(row["method"] for row in rows)["imagic"] == 11
     assert {row["status"] for row in rows} == {"ok"}
     assert "oracle-success" in done.stdout
     assert (tmp_path / "reports" / "demo" / "index.html").is_file()

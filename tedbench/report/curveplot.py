@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tedbench.curves import Curve, Point
-from tedbench.report.figure import STYLE, saved, short
+from tedbench.report.figure import STYLE, saved, short, within
 from tedbench.report.text import clean
 from tedbench.types import MetricFacts
 
@@ -90,6 +90,8 @@ def _figure(lines: Sequence[Line], metrics: Mapping[str, MetricFacts]) -> Figure
                 _against(ax, lines, row, against)
             else:
                 ax.set_axis_off()  # LPIPS against itself
+        low, high = row.facts.low, row.facts.high
+        places[0].set_ylim(within(places[0].get_ylim(), *((1 - high, 1 - low) if row.flipped else (low, high))))
         first = places[1] if tradeoff and row.flipped else places[0]
         first.set_ylabel(_name(row))
         first.tick_params(labelleft=True)

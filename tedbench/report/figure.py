@@ -62,6 +62,8 @@ def _figure(material: Material, table: pd.DataFrame, beside: pd.DataFrame) -> Fi
         ax.set_yticks(range(len(mine)), [short(setting_label(row, table), 34) for row in mine.to_dict("records")])
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(len(mine) - 0.5, -0.5)
+        facts = material.metrics[identity]
+        ax.set_xlim(within(ax.get_xlim(), facts.low, facts.high))
     return figure
 
 
@@ -95,6 +97,13 @@ def _published(ax: Axes, beside: pd.DataFrame) -> None:
             xytext=(2 if left else -2, 2 + 9 * (k % 2)), textcoords="offset points", ha="left" if left else "right",
             fontsize=7, color=LINE, annotation_clip=False,
         )  # fmt: skip
+
+
+def within(limits: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+    """An axis cut to what a metric can be: intervals of few pairs reach far beyond it, and would flatten the rest."""
+    first, last = max(limits[0], low), min(limits[1], high)
+    margin = 0.04 * (last - first)
+    return max(limits[0], first - margin), min(limits[1], last + margin)
 
 
 def saved(figure: Figure, kind: str, **options: Any) -> bytes:

@@ -28,10 +28,10 @@ GRIDS: dict[str, tuple[tuple[str, ...], tuple[float, ...] | None]] = {
     "crossfade": (tuple(f"guidance={g}" for g in (1.5, 2, 3, 4, 5, 7.5)), None),
     "sdedit": (tuple(f"guidance={g}" for g in (1.5, 2, 3, 4, 5, 7.5)), None),
     "ddib": (("", "steps=25", "steps=50", "steps=10", "steps=20", "steps=35"), tuple(1 + i / 2 for i in range(11))),
-    "imagic": (tuple(f"embedding_rate={a}&tuning_rate={b}" for a in (0.06, 0.1) for b in (1e-4, 2e-4, 3e-4)), None),
+    "imagic": (tuple(f"embedding_rate={a}&tuning_rate={b}" for a in (0.06, 0.12) for b in (5e-5, 1e-4, 2e-4)), None),
 }  # fmt: skip
 """Method → six settings, and its strengths where its own grid has not eleven."""
-FITTED = "embedding_steps=30&tuning_steps=80&fit_batch=4&guidance=2"
+FITTED = "embedding_steps=20&tuning_steps=60&fit_batch=4&guidance=2"
 
 
 def spec(name: str, settings: str) -> str:
