@@ -52,21 +52,23 @@ def released(data: Path | None) -> Path | None:
 def show_toy(pairs: int, out: Path, report_out: Path, reference: Path = REFERENCE) -> scoring.Scored:
     """Run every method on the first questions of ToyBench, score and report; an earlier demonstration is replaced.
 
-    Where the reference run is, the report has its numbers in a section of its own.
+    Where the reference run is, scored, the report has its numbers in a section of its own.
 
     Raises:
         UsageError: for a number of pairs outside 1 to 1000.
-        StoreError: if something that no demo made stands at `out`.
+        StoreError: if something that no demo made stands at `out`, or no report at `report_out`.
     """
     if not 1 <= pairs <= MOST:
         raise UsageError(f"--pairs {pairs}: between 1 and {MOST}")
+    report.check_place(report_out)
+    beside = reference if is_scored(reference) else None
     clear(out)
     named = {spec: spec.partition("@")[0] for spec in METHODS}
     methods = [config.MethodConfig(spec, label=name, strengths=STRENGTHS.get(name)) for spec, name in named.items()]
     asked = config.override(config.RunConfig(tuple(methods), dataset=f"{TOY}:{pairs}"), config.Flags(device="cpu"))
     runner.run(asked, out, COMMAND)
     scored = scoring.score_run(store.open_run(out), runner.load(asked), scoring.make_metrics(METRICS))
-    report.write_report([out], report_out, reference if reference.is_dir() else None)
+    report.write_report([out], report_out, beside)
     return scored
 
 
@@ -75,8 +77,9 @@ def show_released(folder: Path, out: Path, report_out: Path) -> tuple[importing.
 
     Raises:
         DataError: if the folder is not TEdBench as released.
-        StoreError: if something that no demo made stands at `out`.
+        StoreError: if something that no demo made stands at `out`, or no report at `report_out`.
     """
+    report.check_place(report_out)
     dataset = datasets.load("tedbench", folder)
     clear(out)
     source = importing.Source(folder / RESULTS, "imagic-published")
@@ -84,6 +87,16 @@ def show_released(folder: Path, out: Path, report_out: Path) -> tuple[importing.
     scored = scoring.score_run(store.open_run(out), dataset, scoring.make_metrics(RELEASED_METRICS))
     report.write_report([out], report_out)
     return imported, scored
+
+
+def is_scored(run: Path) -> bool:
+    """Whether a run stands there that a report can be made of."""
+    from tedbench.report import table
+
+    try:
+        return bool(table.gather([run]).metrics)
+    except StoreError:
+        return False
 
 
 def clear(folder: Path) -> None:

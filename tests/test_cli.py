@@ -96,7 +96,7 @@ def test_demo_edits_toy_pictures_with_every_method(cli, tmp_path):  # type: igno
         assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "results" / "demo" / "cells.jsonl").read_text().splitlines()]
     methods = {row["method"] for row in rows}
-    assert {"identity", "autoencoder", "text-only-toy", "crossfade-toy", "sdedit-toy", "ddib-toy"} < methods
+    assert methods == {"identity", "autoencoder", "text-only", "crossfade", "sdedit", "ddib", "imagic"}
     assert Counter(row["method"] for row in rows)["imagic"] == 11
     assert {row["status"] for row in rows} == {"ok"}
     assert "oracle-success" in done.stdout
@@ -108,6 +108,9 @@ def test_demo_replaces_nothing_that_it_did_not_make(cli, tmp_path):  # type: ign
     refused = cli("demo", "--out", "mine", cwd=tmp_path)
     assert refused.returncode == 6
     assert (tmp_path / "mine").is_dir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    early = cli("demo", "--report", "mine", cwd=tmp_path)
+    assert early.returncode == 6 and not (tmp_path / "results").exists()  # before the minutes of work, not after
     none = cli("demo", "--pairs", 0, cwd=tmp_path)
     assert none.returncode == 2 and len(none.stderr.splitlines()) == 1
 

@@ -28,6 +28,11 @@ def score(run: store.RunFolder, data: Path, *specs: str, again: bool = False) ->
     return scoring.score_run(store.open_run(run.path), loaded, scoring.make_metrics(specs), again)
 
 
+def test_a_reference_that_is_no_scored_run_is_left_out_of_a_demo(run, tmp_path):  # type: ignore[no-untyped-def]
+    assert not demo.is_scored(tmp_path / "nothing")
+    assert not demo.is_scored(run.path)
+
+
 def test_a_demo_removes_only_what_a_demo_made(run, tmp_path):  # type: ignore[no-untyped-def]
     with pytest.raises(StoreError, match="not what an earlier demo left"):
         demo.clear(run.path)

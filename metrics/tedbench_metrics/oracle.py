@@ -2,7 +2,8 @@
 
     success       every attribute asked for is read on the edit
     preservation  every attribute not asked about is still read on it, its subjects are where and as large as they
-                  should be, and outside the mask it is the source: PSNR ≥ 20 dB
+                  should be, and outside the mask it is the source: PSNR ≥ 20 dB (not asked where the background is what
+                  changes: outside is then the subject alone, a few pixels at its edges)
     both          success · preservation
     refused       whether the oracle takes the edit for no picture of its world
 
@@ -69,7 +70,9 @@ class Case:
     @property
     def preserved(self) -> bool:
         """Whether all else of the pair was kept, see the module."""
-        return not self.seen.refused and self._kept() and self._placed() and self._same_outside()
+        asked = {name for name, _ in self.pair.changes or ()}
+        kept = not self.seen.refused and self._kept() and self._placed()
+        return kept and ("background" in asked or self._same_outside())
 
     def _kept(self) -> bool:
         source = _read_file(self.reader, self.pair.image)
@@ -156,7 +159,7 @@ class OraclePreservation(_Oracle):
     """Whether everything else is as it was."""
 
     family: ClassVar[str] = "oracle-preservation"
-    limits: ClassVar[str] = f"/box{BOX_TOLERANCE:g}-psnr{LEAST_PSNR:g}"
+    limits: ClassVar[str] = f"/box{BOX_TOLERANCE:g}-psnr{LEAST_PSNR:g}-of-background"
 
     def _holds(self, case: Case) -> bool:
         return case.preserved

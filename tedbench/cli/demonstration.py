@@ -38,6 +38,8 @@ def demo(
         print_imported(imported)
     print_scored(scored, store.open_run(out))
     typer.echo(reporting.terminal_table([out]))
-    if folder is None and demonstration.REFERENCE.is_dir():
+    if folder is None and demonstration.is_scored(demonstration.REFERENCE):
         typer.echo(f"beside it, in the report: {demonstration.REFERENCE}, the whole test split")
+    elif folder is None:
+        typer.echo(f"no scored run at {demonstration.REFERENCE}: the report has the live questions only")
     typer.echo(f"run: {out}\nreport: {report_out / 'index.html'}")

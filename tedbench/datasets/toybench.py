@@ -29,6 +29,7 @@ NAME = "toy"
 SPLITS = ("dev", "test")
 PAIRS = 40
 """How many questions there are unless a number is asked for."""
+MOST = 10_000
 CATEGORIES = ("colour", "subject", "pose", "count", "accessory", "background")
 WORLD = "1"
 """Version of the drawing, the captions and the questions: another one is another data set."""
@@ -86,8 +87,8 @@ def _parsed(name: str) -> tuple[str, int]:
     split, n = form["split"] or "test", int(form["n"] or PAIRS)
     if split not in SPLITS:
         raise UnknownName("split of the toy data set", split, SPLITS)
-    if n < 1:
-        raise UsageError(f"data set {name!r} asks for no question; ask for at least 1")
+    if not 1 <= n <= MOST:
+        raise UsageError(f"data set {name!r} asks for {n} questions; ask for 1 to {MOST}")
     return split, n
 
 

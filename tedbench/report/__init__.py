@@ -34,13 +34,13 @@ def write_report(runs: Sequence[Path], out: Path, reference: Path | None = None)
     """
     from tedbench.report import render, table
 
-    _check_ours(out)
+    check_place(out)
     material = table.gather(runs)
     beside = render.build(table.gather([reference])) if reference else None
     files = render.files(render.build(material), beside)
     made_from = {"format": 1, "runs": list(material.runs), "dataset": material.dataset.sha256, "files": [*files]}
     files[MARKER] = (json.dumps(made_from, indent=2, ensure_ascii=False) + "\n").encode()
-    _check_ours(out)
+    check_place(out)
     with store.new_folder(out, replace=True) as scratch:
         for name, content in files.items():
             (scratch / name).write_bytes(content)
@@ -58,8 +58,12 @@ def terminal_table(runs: Sequence[Path]) -> str:
     return render.terminal_table(render.build(table.gather(runs)))
 
 
-def _check_ours(out: Path) -> None:
-    """Refuse to replace what is no report: a mistyped --out must not cost a folder."""
+def check_place(out: Path) -> None:
+    """Refuse to replace what is no report: a mistyped --out must not cost a folder.
+
+    Raises:
+        StoreError: if something else is at `out`.
+    """
     if not out.exists() and not out.is_symlink():
         return
     if out.is_symlink() or not out.is_dir() or not ((out / MARKER).is_file() or not any(out.iterdir())):

@@ -12,6 +12,7 @@ are the clusters of every interval. All this tests the machinery; it says nothin
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Iterable
@@ -24,10 +25,13 @@ from numpy.typing import NDArray
 
 from tedbench import curves, datasets, images, scoring, stats, store
 from tedbench.types import EditPair
+from tedbench_methods import backbones
 
 SPECS = ("lpips-alex@64", "lpips-alex@256", "clip-text@toy-clip-a", "clip-text@toy-clip-b", "oracle-success",
          "oracle-preservation", "oracle-both", "oracle-refused", "psnr@64?region=outside")  # fmt: skip
 BUDGETS = (0.75, 1.0, 1.5)
+ROUND_TRIP, NEAR = 0.05, 0.05
+"""LPIPS at 64²: what the autoencoder may lose, set after its training; what Imagic at η = 0 may lose beyond it."""
 DRAWS = 2000
 LPIPS, CLIP, BOTH, SUCCESS, KEPT = "lpips-alex-0.1/64", "toy-clip-b", "oracle-both", "oracle-success", "oracle-pres"
 IMAGIC, WITHOUT_B = "imagic", "imagic-without-b"
@@ -48,10 +52,10 @@ class Scores:
         return rows if method is None else rows[rows["method"] == method]
 
     def at(self, metric: str, method: str, strength: float) -> pd.DataFrame:
-        """One row a pair: uid, image_id, value, seeds averaged."""
+        """One row a pair: uid, image_id, value, seeds averaged; a pair of which no image has a value is left out."""
         rows = self.of(metric, method)
         rows = rows[np.isclose(rows["strength"], strength)]
-        return stats.seed_means(rows, ["uid", "image_id"])
+        return stats.seed_means(rows, ["uid", "image_id"]).dropna(subset="value")
 
 
 def interval(values: pd.DataFrame) -> dict[str, float]:
@@ -60,7 +64,7 @@ def interval(values: pd.DataFrame) -> dict[str, float]:
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:
-    both = a.merge(b, on=["uid", "image_id"], validate="one_to_one", suffixes=("", "_b"))
+    both = a.merge(b, on=["uid", "image_id"], validate="one_to_one", suffixes=("", "_b"))  # pairs that both have
     return interval(both.assign(value=both["value"] - both["value_b"]))
 
 
@@ -68,24 +72,30 @@ def reconstruction(scores: Scores) -> dict[str, Any]:
     """(a) At η = 0 Imagic should be as near to the input as the autoencoder lets it; without stage B it should not."""
     ours, floor = scores.at(LPIPS, IMAGIC, 0.0), scores.at(LPIPS, "autoencoder", 0.0)
     bare = scores.at(LPIPS, WITHOUT_B, 0.0)
+    apart = difference(ours, floor), difference(bare, ours)
     return {
-        "imagic at 0": interval(ours), "autoencoder": interval(floor), "without B at 0": interval(bare),
-        "imagic - autoencoder": difference(ours, floor), "without B - imagic": difference(bare, ours),
+        "autoencoder": interval(floor), "target of the round trip": ROUND_TRIP,
+        "round trip holds": interval(floor)["mean"] <= ROUND_TRIP,
+        "imagic at 0": interval(ours), "without B at 0": interval(bare),
+        "imagic - autoencoder": apart[0], "holds": apart[0]["mean"] <= NEAR,
+        "without B - imagic": apart[1], "without B holds": apart[1]["low"] > 0,
     }  # fmt: skip
 
 
 def shape(scores: Scores) -> dict[str, Any]:
-    """(b) LPIPS and CLIP over η, and up to where each has made a tenth of its way."""
+    """(b) LPIPS and CLIP over η, how far each is from its start, and up to where it has made a tenth of its way."""
     found: dict[str, Any] = {}
     for name in (LPIPS, CLIP, SUCCESS, KEPT, BOTH):
         (curve,) = curves.curves(scores.of(name, IMAGIC))
         means = np.array([point.mean for point in curve.points])
         etas = [point.strength for point in curve.points]
         moved = (means - means[0]) / (means[-1] - means[0]) if means[-1] != means[0] else np.full(len(means), math.nan)
+        flat = list(itertools.takewhile(lambda at: abs(at[1]) <= 0.1, zip(etas, moved, strict=True)))
         found[name] = {
             "eta": etas, "mean": means.tolist(), "low": [p.low for p in curve.points],
             "high": [p.high for p in curve.points], "share of the way": moved.tolist(),
-            "flat up to": max((eta for eta, part in zip(etas, moved, strict=True) if abs(part) <= 0.1), default=None),
+            "flat up to": flat[-1][0] if flat else None,
+            "from the start": [difference(scores.at(name, IMAGIC, eta), scores.at(name, IMAGIC, 0.0)) for eta in etas],
         }  # fmt: skip
     return found
 
@@ -96,6 +106,24 @@ def true_distances(pairs: Iterable[EditPair]) -> pd.DataFrame:
     pairs = list(pairs)
     values = metric.score(pairs, [images.read(pair.truth) for pair in pairs if pair.truth])
     return pd.DataFrame({"uid": [p.uid for p in pairs], "category": [p.category for p in pairs], "value": values})
+
+
+def ceiling(pairs: Iterable[EditPair]) -> dict[str, Any]:
+    """Part of the true answers that the oracle passes, drawn and through the autoencoder: what can be reached."""
+    pairs = [pair for pair in pairs if pair.truth]
+    backbone = backbones.load("toy", "cpu")
+    drawn = [images.read(pair.truth) for pair in pairs if pair.truth]
+    text = backbone.embed([""])
+    made = {"drawn": drawn, "decoded": [backbone.decode(backbone.encode(one), text)[0] for one in drawn]}
+    ((_, metric),) = scoring.make_metrics(["oracle-both"], "cpu")
+    found = {}
+    for name, edits in made.items():
+        table = pd.DataFrame({
+            "value": metric.score(pairs, edits), "image_id": [p.image_id for p in pairs],
+            "category": [p.category for p in pairs],
+        })  # fmt: skip
+        found[name] = {"all": interval(table)} | {str(c): interval(some) for c, some in table.groupby("category")}
+    return found
 
 
 def at_budgets(scores: Scores, true: pd.DataFrame) -> dict[str, Any]:
@@ -133,14 +161,14 @@ def agreement(scores: Scores, true: pd.DataFrame) -> dict[str, Any]:
     cost = true.groupby("category")["value"].mean()
     for name in (SUCCESS, BOTH):
         rows = scores.of(name).merge(clip[[*key, "clip"]], on=key).merge(lpips, on=key)
-        rows = rows[~rows["method"].isin(["identity", "autoencoder"])].dropna(subset=["clip", "value"])
+        rows = rows[~rows["method"].isin(["identity", "autoencoder", WITHOUT_B])].dropna(subset=["clip", "value"])
         within = rows.merge(true[["uid", "category"]], on="uid", suffixes=("", "_true"))
         within = within[within["lpips"] <= within["category_true"].map(cost)]
         chosen = within.sort_values("strength").groupby(["method", "uid", "seed"]).tail(1)
         found[name] = {
             "along a sweep": auc(rows, ["method", "uid", "seed"]),
             "across pairs": auc(rows, ["method", "strength", "seed"]),
-            "between methods at budget 1": auc(chosen, ["uid", "seed"]),
+            "between methods within budget 1": auc(chosen, ["uid", "seed"]),
         }
     return found
 
@@ -190,9 +218,17 @@ def main() -> None:
     if asked.specs or asked.run is None:
         print(",".join(SPECS))
         return
-    scores = Scores(asked.run)
-    true = true_distances(datasets.load(store.open_run(asked.run).run.dataset.name).pairs)
+    scores, run = Scores(asked.run), store.open_run(asked.run)
+    dataset = datasets.load(run.run.dataset.name)
+    if dataset.info.sha256 != run.run.dataset.sha256:
+        raise SystemExit(f"{asked.run} was made on other pictures than {dataset.info.name} has now; run it anew")
+    true = true_distances(dataset.pairs)
     found = {
+        "of": {
+            "run": run.run.name, "dataset": dataset.info.name, "list sha256": dataset.info.sha256,
+            "execution": run.run.execution, "metrics": list(run.metrics), "versions": run.run.versions,
+        },
+        "ceiling": ceiling(dataset.pairs),
         "a reconstruction": reconstruction(scores), "b shape": shape(scores), "c budgets": at_budgets(scores, true),
         "d identity": untouched(scores), "e agreement": agreement(scores, true),
     }  # fmt: skip

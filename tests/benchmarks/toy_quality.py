@@ -51,7 +51,7 @@ def pipeline(folder: Path) -> Any:
 
 
 def captioned(n: int) -> list[tuple[toy.Scene, str]]:
-    """Held-out scenes, each value of each attribute about equally often, and captions that name everything."""
+    """Held-out scenes, each as often as another, and captions that name everything."""
     found = [toy.sample("test", index)[0] for index in range(n)]
     return [(scene, toy_captions.caption(scene, toy.ATTRIBUTES)) for scene in found]
 
@@ -72,19 +72,25 @@ def tensor(pictures: list[Image.Image]) -> torch.Tensor:
 
 
 def accuracy(reader: Reader, pictures: list[Image.Image], scenes: list[toy.Scene]) -> dict[str, Any]:
-    """Part of the pictures on which each attribute is read as it is, with Wilson's interval; refusals count apart."""
+    """Part of the pictures on which each attribute is read as it is, with Wilson's interval; a refused one is wrong.
+
+    `refused or not` is the same without regard to refusals.
+    """
     reading = reader.read(tensor(pictures))
-    right = {
-        name: [read == getattr(scene, name) for read, scene in zip(reading.values(name), scenes, strict=True)]
+    refused = reading.refused.tolist()
+    read = {
+        name: [value == getattr(scene, name) for value, scene in zip(reading.values(name), scenes, strict=True)]
         for name in toy.ATTRIBUTES
     }
-    found = {name: proportion(hits) for name, hits in right.items()}
-    every = [all(hits) for hits in zip(*right.values(), strict=True)]
-    mean = statistics.mean(each["part"] for each in found.values())
-    return {
-        "attributes": found, "mean": mean, "worst": min(each["part"] for each in found.values()),
-        "all seven": proportion(every), "refused": proportion(reading.refused.tolist()),
-    }  # fmt: skip
+    right = {name: [hit and not bad for hit, bad in zip(hits, refused, strict=True)] for name, hits in read.items()}
+    return {**summed(right), "refused": proportion(refused), "refused or not": summed(read)}
+
+
+def summed(hits: dict[str, list[bool]]) -> dict[str, Any]:
+    found = {name: proportion(each) for name, each in hits.items()}
+    parts = [each["part"] for each in found.values()]
+    every = [all(each) for each in zip(*hits.values(), strict=True)]
+    return {"attributes": found, "mean": statistics.mean(parts), "worst": min(parts), "all seven": proportion(every)}
 
 
 def proportion(hits: list[bool]) -> dict[str, float]:
@@ -117,8 +123,11 @@ def pair(uid: str, picture: Image.Image) -> EditPair:
 
 
 def sheets(pictures: list[Image.Image], folder: Path, columns: int = 10, rows: int = 5) -> None:
-    """Numbered pictures, enlarged three times without blur, fifty a sheet."""
+    """Numbered pictures, enlarged three times without blur, fifty a sheet; and an empty labels.csv that knows them."""
     folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"{i},{images.pixel_sha256(picture)}{',' * len(toy.ATTRIBUTES)}" for i, picture in enumerate(pictures)]
+    head = ",".join(("picture", "sha256", *toy.ATTRIBUTES))
+    (folder / "labels.csv").write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
     cell = 3 * toy.SIDE + 14
     for start in range(0, len(pictures), columns * rows):
         sheet = Image.new("RGB", (columns * cell, rows * cell), "white")
@@ -133,7 +142,10 @@ def sheets(pictures: list[Image.Image], folder: Path, columns: int = 10, rows: i
 def by_eye(reader: Reader, pictures: list[Image.Image], file: Path) -> dict[str, Any]:
     """The oracle's readings of generated pictures against labels given by looking; empty where the eye cannot tell."""
     labels = pd.read_csv(file, dtype=str, keep_default_na=False).set_index("picture")
-    reading = reader.read(tensor([pictures[int(i)] for i in labels.index]))
+    labelled = [pictures[int(i)] for i in labels.index]
+    if [images.pixel_sha256(picture) for picture in labelled] != labels["sha256"].tolist():
+        raise SystemExit(f"{file} labels other pictures than these: label them anew (--sheets), or use those weights")
+    reading = reader.read(tensor(labelled))
     found: dict[str, Any] = {"pictures": len(labels), "refused": proportion(reading.refused.tolist())}
     every = np.ones(len(labels), bool)
     for name, values in toy.ATTRIBUTES.items():

@@ -168,7 +168,7 @@ def test_nothing_else_is_touched(pairs):
 
 def test_identity_names_the_weights_and_the_tolerances():
     assert OracleSuccess().identity.startswith("oracle-success/oracle-")
-    assert OracleBoth().identity.endswith("/box5-psnr20")
+    assert OracleBoth().identity.endswith("/box5-psnr20-of-background")
     assert len({m().identity for m in (OracleSuccess, OraclePreservation, OracleBoth, OracleRefused)}) == 4
 
 

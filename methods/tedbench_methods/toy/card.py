@@ -44,8 +44,8 @@ tell which attributes a caption names, and was held while the U-Net learnt.
 
 {table}
 
-Autoencoder on pictures that it has not seen: PSNR {psnr:.2f} dB; means over 8x8 pixels are off by {tone:.2f} of 255
-levels on average.
+Losses are means over a fifth of the steps, at most {few}. Autoencoder on pictures that it has not seen: PSNR
+{psnr:.2f} dB; means over 8x8 pixels are off by {tone:.2f} of 255 levels on average.
 
 Made {when} on {hardware}; {versions}. Code: {commit}.
 """
@@ -63,9 +63,9 @@ def text(stages: Mapping[str, Stage], parameters: Mapping[str, int], count: int,
     numbers = {f"{name}_parameters": number for name, number in parameters.items()}
     device = next(iter(stages.values())).recipe.device
     return _TEXT.format(
-        **numbers, **quality, table=_table(stages), count=count, part=pictures.PART, words=len(pictures.WORDS),
-        fingerprint=pictures.fingerprint(), when=environment.now(), hardware=_hardware(device),
-        versions=_versions(), commit=environment.git_commit() or "not in a checkout",
+        **numbers, **quality, table=_table(stages), few=_LAST, count=count, part=pictures.PART,
+        words=len(pictures.WORDS), fingerprint=pictures.fingerprint(), when=environment.now(),
+        hardware=_hardware(device), versions=_versions(), commit=environment.git_commit() or "not in a checkout",
     )  # fmt: skip
 
 
@@ -79,6 +79,7 @@ def _table(stages: Mapping[str, Stage]) -> str:
 def _column(stage: Stage) -> dict[str, str]:
     recipe, record = stage.recipe, stage.record
     losses = record.losses
+    few = max(1, min(_LAST, len(losses) // 5))
     return {
         "steps": " + ".join(f"{steps:,}" for steps in recipe.cycles),
         "batch": str(recipe.batch),
@@ -86,8 +87,8 @@ def _column(stage: Stage) -> dict[str, str]:
         "arithmetic": "bfloat16, weights float32" if recipe.bf16 else "float32",
         "seed": str(recipe.seed),
         "minutes": f"{record.seconds / 60:.0f}",
-        f"loss, mean of the first {_LAST} steps": _mean(losses[:_LAST]),
-        f"loss, mean of the last {_LAST} steps": _mean(losses[-_LAST:]),
+        "loss at first": _mean(losses[:few]),
+        "loss at last": _mean(losses[-few:]),
     }
 
 

@@ -1,7 +1,8 @@
 """The two toy CLIPs (Radford et al., arXiv 2103.00020) as open_clip keeps models: make, tokenizer, files.
 
-They share neither architecture nor seed, captions nor pictures, so that a method that was trained against one can be
-judged by the other.
+They share neither architecture nor seed nor pictures, so that a method that was trained against one can be judged by
+the other. Of four wordings each has three of its own; the fourth is the benchmark's, which both must know. Three folds
+of attribute combinations are common to both, two are each one's own; none is the benchmark's.
 """
 
 from __future__ import annotations

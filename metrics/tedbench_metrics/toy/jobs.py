@@ -19,7 +19,7 @@ from tedbench_metrics.toy import (
     training,
 )
 
-READER = training.Plan("oracle", steps=4000, seed=303, rate=2e-3, batch=128, average=0.995)
+READER = training.Plan("oracle", steps=8000, seed=303, rate=2e-3, batch=128, average=0.995)
 DUELS = 600
 """Pictures that the checks of a CLIP look at."""
 
@@ -117,6 +117,7 @@ def _reader_quality(trained: reader.Reader, job: Job) -> list[str]:
     }
     photographs = strangers.photographs(job.photographs) if job.photographs else None
     refused = reader_checks.refusals(found, twins, photographs, min(300, job.held_out))
+    refused |= reader_checks.halves_of_twins(found, twins)
     confused = [cards.confusion(name, seen["as drawn"]) for name in toy.ATTRIBUTES]
     return [
         f"## {len(unseen)} pictures of combinations never learnt from", cards.readings(seen),

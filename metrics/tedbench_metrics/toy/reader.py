@@ -1,7 +1,8 @@
 """The oracle: a small convolutional network that says what a toy picture shows, or that it is none.
 
 It reads seven attributes and the box of the subjects, and refuses what the world does not draw: noise, photographs,
-pictures that are two pictures at once. A method cannot please it by a blend of source and target.
+pictures that are two pictures at once. Most blends of a source and its true answer are refused; its card says how
+many, by attribute.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Reading:
 
 
 class Network(nn.Module):
-    """Strided convolutions with residual blocks between, means and maxima of the last maps, one linear map a question.
+    """Strided convolutions with residual blocks between, a hidden layer on the last maps, one linear map a question.
 
     `forward` maps (B, 3, 64, 64) in [0, 1] to (B, outputs): the logits of each attribute, box / 64, the logit of the
     world.

@@ -32,7 +32,7 @@ class Quality:
     """Part refused of each kind of picture that is none of the world's."""
 
 
-def threshold(reader: Reader, album: Album, wrong: float = 0.005) -> float:
+def threshold(reader: Reader, album: Album, wrong: float = 0.003) -> float:
     """The probability under which a part `wrong` of held-out pictures lies, half of them mildly degraded."""
     images = torch.cat([_floats(album), degraded(album)])
     return float(_of_world(reader, images).quantile(wrong))
@@ -77,6 +77,24 @@ def refusals(reader: Reader, twins: Album, photographs: Tensor | None = None, co
     if photographs is not None:
         found["photographs, never learnt from"] = _part_refused(reader, photographs.float() / 255)
     return found
+
+
+def halves_of_twins(reader: Reader, twins: Album) -> dict[str, float]:
+    """Part refused of half-and-half blends of two pictures of one seed, by the attribute in which they differ.
+
+    Args:
+        reader: with its threshold.
+        twins: pictures of combinations it never saw, in groups whose first differs from the others in one attribute.
+    """
+    rows = torch.arange(len(twins))
+    first = rows - rows % twins.each
+    images = _floats(twins)
+    refused = _of_world(reader, (images + images[first]) / 2) < reader.threshold
+    differ = twins.labels != twins.labels[first]
+    differ[:, NAMES.index("pose")] &= ~differ[:, NAMES.index("subject")]  # a ball does not sit
+    return {
+        f"half and half, another {name}": float(refused[differ[:, i]].float().mean()) for i, name in enumerate(NAMES)
+    }
 
 
 def _floats(album: Album) -> Tensor:
