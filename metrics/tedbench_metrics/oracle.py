@@ -2,8 +2,8 @@
 
     success       every attribute asked for is read on the edit
     preservation  every attribute not asked about is still read on it, its subjects are where and as large as they
-                  should be, and outside the mask it is the source: PSNR ≥ 20 dB (not asked where the background is what
-                  changes: outside is then the subject alone, a few pixels at its edges)
+                  should be, and outside the mask it is the source: PSNR ≥ 20 dB, or 15 dB where the background is what
+                  changes
     both          success · preservation
     refused       whether the oracle takes the edit for no picture of its world
 
@@ -39,6 +39,9 @@ BOX_TOLERANCE = 5.0
 """Pixels of 64."""
 LEAST_PSNR = 20.0
 """dB, outside the mask, to the source."""
+LEAST_PSNR_OF_SUBJECT = 15.0
+"""Where the background changes, the subject alone is outside, and it is all edges: the toy model's autoencoder gives
+true answers at least 17.9 dB there (dev split), and 25.6 elsewhere. A subject moved by 4 pixels mostly has 9 to 15."""
 _BATCH = 256
 
 
@@ -70,9 +73,7 @@ class Case:
     @property
     def preserved(self) -> bool:
         """Whether all else of the pair was kept, see the module."""
-        asked = {name for name, _ in self.pair.changes or ()}
-        kept = not self.seen.refused and self._kept() and self._placed()
-        return kept and ("background" in asked or self._same_outside())
+        return not self.seen.refused and self._kept() and self._placed() and self._same_outside()
 
     def _kept(self) -> bool:
         source = _read_file(self.reader, self.pair.image)
@@ -87,7 +88,9 @@ class Case:
     def _same_outside(self) -> bool:
         outside = regions.outside(self.pair, SIDE, "crop")
         source, edit = (_pixels(image)[outside].astype(float) for image in (images.read(self.pair.image), self.edit))
-        return not outside.any() or float(np.mean((source - edit) ** 2)) <= 255**2 / 10 ** (LEAST_PSNR / 10)
+        asked = {name for name, _ in self.pair.changes or ()}
+        least = LEAST_PSNR_OF_SUBJECT if "background" in asked else LEAST_PSNR
+        return not outside.any() or float(np.mean((source - edit) ** 2)) <= 255**2 / 10 ** (least / 10)
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class OraclePreservation(_Oracle):
     """Whether everything else is as it was."""
 
     family: ClassVar[str] = "oracle-preservation"
-    limits: ClassVar[str] = f"/box{BOX_TOLERANCE:g}-psnr{LEAST_PSNR:g}-of-background"
+    limits: ClassVar[str] = f"/box{BOX_TOLERANCE:g}-psnr{LEAST_PSNR:g}-{LEAST_PSNR_OF_SUBJECT:g}"
 
     def _holds(self, case: Case) -> bool:
         return case.preserved
