@@ -119,9 +119,18 @@ class _Progress:
             for at, sweep in enumerate(self.todo):
                 if at not in self.done:
                     bar.set_postfix_str(f"{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
-                    self.done[at] = sweeps.run(sweep, self.out)
+                    self.done[at] = self._do(at, sweep)
                     bar.update(len(sweep.contender.strengths))
                     self._write_now_and_then()
+
+    def _do(self, at: int, sweep: Sweep) -> Done:
+        """Run a sweep; one of a method that draws no noise is made for one seed, and the others are as that one."""
+        made = self.done.get(at - 1)  # the same pair's seed before, if there is one
+        if made is None or not getattr(sweep.contender.method, "deterministic", False) or _failed(made):
+            return sweeps.run(sweep, self.out)
+        before = self.todo[at - 1]
+        same = before.contender is sweep.contender and before.pair is sweep.pair
+        return sweeps.repeat(sweep, made, self.out) if same else sweeps.run(sweep, self.out)
 
     def cells(self) -> Iterator[Cell]:
         for at, sweep in enumerate(self.todo):

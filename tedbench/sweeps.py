@@ -102,6 +102,27 @@ def run(sweep: Sweep, out: Path) -> Done:
     return _write_record(sweep, cells, kept(noted), "", out)
 
 
+def repeat(sweep: Sweep, made: Done, out: Path) -> Done:
+    """Another seed of a method that draws no noise: the same images again, and where they come from.
+
+    Args:
+        sweep: with the other seed.
+        made: what the first seed gave, every image of it there.
+        out: the run's folder.
+
+    Raises:
+        StoreError: if the disk is full or read-only, or an image has just been taken away.
+    """
+    cells = []
+    for cell, strength in zip(made.cells, sweep.contender.strengths, strict=True):
+        file = sweep.image(strength)
+        with disk.explained(out / cell.file):
+            data = (out / cell.file).read_bytes()
+        _write(out / file, data)
+        cells.append(dataclasses.replace(cell, seed=sweep.seed, file=file))
+    return _write_record(sweep, cells, {"as_seed": made.cells[0].seed, **made.facts}, "", out)
+
+
 def _write_failed(sweep: Sweep, noted: Mapping[str, Any], error: BaseException, out: Path) -> Done:
     trace = "".join(traceback.format_exception(error))
     return _write_record(sweep, sweep.blank("failed", short(error)), kept(noted), _text(trace), out)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,13 @@ class Grain:
         noise = np.random.default_rng(seed).normal(0, self.sigma, x.shape)
         edits = [(1 - a) * x + a * (state + noise) for a in strengths]
         return [Image.fromarray(edit.clip(0, 255).round().astype(np.uint8)) for edit in edits]
+
+
+class Noiseless(Grain):
+    deterministic: ClassVar = True
+
+    def edit(self, pair, state, strengths, seed):
+        return super().edit(pair, state, strengths, 0)
 
 
 class Stretching(Grain):
@@ -257,6 +266,28 @@ def test_from_a_method_to_a_report(cli, tedbench, world):  # type: ignore[no-unt
         "value"
     ]
     assert np.all(np.diff(means.mean()) > 0)
+
+
+def test_a_method_without_noise_is_run_for_one_seed_and_has_rows_for_all(tedbench, world):  # type: ignore[no-untyped-def]
+    asked = ("--method", "toys:Noiseless", "--method", "toys:Grain", "--limit", "2", "--seeds", "3,1,2")
+    done = tedbench(*asked)
+    assert done.returncode == 0, done.stderr
+    made = Counter(line.split()[0] for line in calls(world))
+    assert made == {"Noiseless": 2, "Grain": 6}
+    run = store.open_run(world / "results" / "r")
+    cells = [cell for cell in run.cell_list() if cell.method == "Noiseless"]
+    assert [(cell.seed, cell.strength) for cell in cells[:9]] == [(s, a) for s in (3, 1, 2) for a in (0.0, 0.5, 1.0)]
+    for first, again in itertools.product(cells[:3], cells[3:9]):
+        assert (run.image_bytes(first) == run.image_bytes(again)) == (first.strength == again.strength)
+    assert [record(run, cell)["facts"].get("as_seed") for cell in cells[:9:3]] == [None, 3, 3]
+    before = contents(world / "results" / "r" / "images")
+    (run.path / cells[4].file).unlink()
+    assert (
+        tedbench("--method", "toys:Noiseless", "--method", "toys:Grain", "--limit", "2", "--seeds", "3,1,2").returncode
+        == 0
+    )
+    assert contents(world / "results" / "r" / "images") == before
+    assert len(calls(world)) == 8
 
 
 def test_an_interrupted_run_goes_on_and_ends_as_one_that_was_not(tedbench, cli, world):  # type: ignore[no-untyped-def]
