@@ -12,9 +12,11 @@ attributes. Intervals are 95%, of pictures, which are independent.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,21 +124,49 @@ def pair(uid: str, picture: Image.Image) -> EditPair:
     return EditPair(uid, ImageFile(f"{uid}.png", images.sha256(data), data=data), "", uid)
 
 
-def sheets(pictures: list[Image.Image], folder: Path, columns: int = 10, rows: int = 5) -> None:
-    """Numbered pictures, enlarged three times without blur, fifty a sheet; and an empty labels.csv that knows them."""
+ENLARGED, ACROSS = 4, 5
+
+
+def sheets(pictures: list[Image.Image], folder: Path) -> None:
+    """What an observer needs: legends of the world's values, numbered pictures by 25, and a labels.csv to fill in."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name, drawn in legends().items():
+        sheet(drawn, len(drawn)).save(folder / f"legend-{name}.png")
+    for start in range(0, len(pictures), ACROSS**2):
+        some = {str(i): pictures[i] for i in range(start, min(start + ACROSS**2, len(pictures)))}
+        sheet(some, ACROSS).save(folder / f"sheet-{start:03d}.png")
     lines = [f"{i},{images.pixel_sha256(picture)}{',' * len(toy.ATTRIBUTES)}" for i, picture in enumerate(pictures)]
     head = ",".join(("picture", "sha256", *toy.ATTRIBUTES))
     (folder / "labels.csv").write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
-    cell = 3 * toy.SIDE + 14
-    for start in range(0, len(pictures), columns * rows):
-        sheet = Image.new("RGB", (columns * cell, rows * cell), "white")
-        pen = ImageDraw.Draw(sheet)
-        for i, picture in enumerate(pictures[start : start + columns * rows]):
-            x, y = i % columns * cell, i // columns * cell
-            sheet.paste(picture.resize((3 * toy.SIDE,) * 2, Image.Resampling.NEAREST), (x, y + 12))
-            pen.text((x + 2, y), str(start + i), fill="black")
-        sheet.save(folder / f"sheet-{start:03d}.png")
+
+
+def sheet(pictures: dict[str, Image.Image], columns: int) -> Image.Image:
+    """Captioned pictures, enlarged without blur."""
+    side, head = ENLARGED * toy.SIDE, 14
+    page = Image.new("RGB", (columns * (side + 4), -(-len(pictures) // columns) * (side + head)), "white")
+    pen = ImageDraw.Draw(page)
+    for i, (name, picture) in enumerate(pictures.items()):
+        x, y = i % columns * (side + 4), i // columns * (side + head)
+        page.paste(picture.resize((side, side), Image.Resampling.NEAREST), (x, y + head))
+        pen.text((x + 2, y + 1), name, fill="black")
+    return page
+
+
+def legends() -> dict[str, dict[str, Image.Image]]:
+    """True drawings of every value, by what a legend is about."""
+    scene = toy.Scene("dog", "brown", "standing", "one", "none", "grass", "large")
+    posed = {animal: [replace(scene, subject=animal, pose=pose) for pose in toy.POSES] for animal in toy.ANIMALS}
+    shown = {
+        **posed, "things": [replace(scene, subject=thing, pose="still") for thing in toy.OBJECTS],
+        "colours": [replace(scene, colour=colour) for colour in toy.ATTRIBUTES["colour"]],
+        "places": [replace(scene, background=place) for place in toy.ATTRIBUTES["background"]],
+        "sizes": [replace(scene, size=s, count=n) for s in toy.ATTRIBUTES["size"] for n in toy.ATTRIBUTES["count"]],
+        "hats": [replace(scene, accessory=worn, size=size) for worn in toy.ATTRIBUTES["accessory"]
+                 for size in toy.ATTRIBUTES["size"]],
+    }  # fmt: skip
+    return {
+        name: {" ".join(dataclasses.astuple(one)): toy.draw(one, 7) for one in each} for name, each in shown.items()
+    }
 
 
 def by_eye(reader: Reader, pictures: list[Image.Image], file: Path) -> dict[str, Any]:
