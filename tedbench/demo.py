@@ -49,10 +49,10 @@ def released(data: Path | None) -> Path | None:
     return named
 
 
-def show_toy(pairs: int, out: Path, report_out: Path, reference: Path = REFERENCE) -> scoring.Scored:
+def show_toy(pairs: int, out: Path, report_out: Path, reference: Path | None = None) -> scoring.Scored:
     """Run every method on the first questions of ToyBench, score and report; an earlier demonstration is replaced.
 
-    Where the reference run is, scored, the report has its numbers in a section of its own.
+    Where a scored reference run is given, the report has its numbers in a section of its own.
 
     Raises:
         UsageError: for a number of pairs outside 1 to 1000.
@@ -61,14 +61,13 @@ def show_toy(pairs: int, out: Path, report_out: Path, reference: Path = REFERENC
     if not 1 <= pairs <= MOST:
         raise UsageError(f"--pairs {pairs}: between 1 and {MOST}")
     report.check_place(report_out)
-    beside = reference if is_scored(reference) else None
     clear(out)
     named = {spec: spec.partition("@")[0] for spec in METHODS}
     methods = [config.MethodConfig(spec, label=name, strengths=STRENGTHS.get(name)) for spec, name in named.items()]
     asked = config.override(config.RunConfig(tuple(methods), dataset=f"{TOY}:{pairs}"), config.Flags(device="cpu"))
     runner.run(asked, out, COMMAND)
     scored = scoring.score_run(store.open_run(out), runner.load(asked), scoring.make_metrics(METRICS))
-    report.write_report([out], report_out, beside)
+    report.write_report([out], report_out, reference)
     return scored
 
 

@@ -31,15 +31,15 @@ def demo(
     folder = demonstration.released(data)
     if folder is None:
         typer.echo(f"demo: {len(demonstration.METHODS)} methods on {pairs} questions of the toy world, on the CPU")
-        scored = demonstration.show_toy(pairs, out, report_out)
+        reference = demonstration.REFERENCE if demonstration.is_scored(demonstration.REFERENCE) else None
+        scored = demonstration.show_toy(pairs, out, report_out, reference)
     else:
         typer.echo(f"demo on the results that TEdBench's authors released, in {folder}")
         imported, scored = demonstration.show_released(folder, out, report_out)
         print_imported(imported)
     print_scored(scored, store.open_run(out))
     typer.echo(reporting.terminal_table([out]))
-    if folder is None and demonstration.is_scored(demonstration.REFERENCE):
-        typer.echo(f"beside it, in the report: {demonstration.REFERENCE}, the whole test split")
-    elif folder is None:
-        typer.echo(f"no scored run at {demonstration.REFERENCE}: the report has the live questions only")
+    if folder is None:
+        what = "beside them in the report" if reference else "no scored run there; the report has the live ones only"
+        typer.echo(f"the whole test split, {demonstration.REFERENCE}: {what}")
     typer.echo(f"run: {out}\nreport: {report_out / 'index.html'}")

@@ -53,8 +53,9 @@ def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
     figures = _two("scores", figure.draw(report.at, report.table, report.beside)) | curves
     figures |= {"gallery.png": contact.sheet(pictures.entries)} if pictures.entries else {}
     context = {**_context(report), "gallery": pictures, "swept": bool(curves), "curves_text": wording.CURVES}
-    context["reference"] = _reference(reference) if reference else None
-    figures |= _curves(reference.material, sweeps.measured(reference.material), "reference") if reference else {}
+    other = _curves(reference.material, sweeps.measured(reference.material), "reference") if reference else {}
+    context["reference"] = _reference(reference, bool(other)) if reference else None
+    figures |= other
     places = ("scores", "curves", "reference")
     embedded = {name: base64.b64encode(figures.get(f"{name}.svg", b"")).decode() for name in places}
     return {
@@ -179,7 +180,7 @@ def _scores(report: Report, place: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _reference(report: Report) -> dict[str, Any]:
+def _reference(report: Report, swept: bool) -> dict[str, Any]:
     """A run over other questions: its table, and whether it has curves."""
     material, pairs, seeds = report.material, report.material.pairs, report.material.cells["seed"].nunique()
     said = (
@@ -187,7 +188,6 @@ def _reference(report: Report) -> dict[str, Any]:
         f"{pairs['image_id'].nunique()} photos, {seeds} seed{'s' * (seeds > 1)}. It is another list of questions "
         "than the one above: the two tables stand beside each other and are not compared."
     )
-    swept = any(one.of > 1 for one in report.chosen.values())
     return {"said": said, "scores": _scores(report, "reference"), "swept": swept, "partial": _partial(report)}
 
 

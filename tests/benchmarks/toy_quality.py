@@ -133,7 +133,7 @@ def sheets(pictures: list[Image.Image], folder: Path) -> None:
     for name, drawn in legends().items():
         sheet(drawn, len(drawn)).save(folder / f"legend-{name}.png")
     for start in range(0, len(pictures), ACROSS**2):
-        some = {str(i): pictures[i] for i in range(start, min(start + ACROSS**2, len(pictures)))}
+        some = {str(i): picture for i, picture in enumerate(pictures[start : start + ACROSS**2], start)}
         sheet(some, ACROSS).save(folder / f"sheet-{start:03d}.png")
     lines = [f"{i},{images.pixel_sha256(picture)}{',' * len(toy.ATTRIBUTES)}" for i, picture in enumerate(pictures)]
     head = ",".join(("picture", "sha256", *toy.ATTRIBUTES))
@@ -177,20 +177,15 @@ def by_eye(reader: Reader, pictures: list[Image.Image], file: Path) -> dict[str,
         raise SystemExit(f"{file} labels other pictures than these: label them anew (--sheets), or use those weights")
     reading = reader.read(tensor(labelled))
     found: dict[str, Any] = {"pictures": len(labels), "refused": proportion(reading.refused.tolist())}
-    every = np.ones(len(labels), bool)
+    every, hits = np.ones(len(labels), bool), list[bool]()
     for name, values in toy.ATTRIBUTES.items():
         told = (labels[name] != "").to_numpy()
         seen, read = labels[name][told], np.array(reading.values(name))[told]
         every[told] &= (seen == read).to_numpy()
         counts = pd.crosstab(pd.Categorical(seen, values), pd.Categorical(read, values), dropna=False)
         found[name] = {**proportion((seen == read).tolist()), "seen, read": counts.to_numpy().tolist()}
-    answers = [proportion_of(found[name]) for name in toy.ATTRIBUTES]
-    return {**found, "of all labels": sum(k for k, _ in answers) / sum(n for _, n in answers),
-            "every label of a picture": proportion(every.tolist())}  # fmt: skip
-
-
-def proportion_of(found: dict[str, Any]) -> tuple[float, int]:
-    return found["part"] * found["n"], found["n"]
+        hits += (seen == read).tolist()
+    return {**found, "all labels": proportion(hits), "every label of a picture": proportion(every.tolist())}
 
 
 EYE = "## Generated pictures, labelled by eye"
@@ -200,8 +195,8 @@ def write_card(found: dict[str, Any], folder: Path) -> None:
     """Put the comparison with labels by eye at the end of the oracle's card, in place of an earlier one."""
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8").partition(f"\n{EYE}")[0].rstrip()
-    rows = [(name, f"{found[name]['part']:.3f}", str(found[name]["n"])) for name in toy.ATTRIBUTES]
-    rows.append(("all labels", f"{found['of all labels']:.3f}", str(sum(found[name]["n"] for name in toy.ATTRIBUTES))))
+    shown = (*toy.ATTRIBUTES, "all labels")
+    rows = [(name, f"{found[name]['part']:.3f}", str(found[name]["n"])) for name in shown]
     said = (
         f"{found['pictures']} pictures of the toy model, made from captions that name everything (guidance "
         f"{GUIDANCE:g}, {STEPS} steps), labelled by an observer who saw neither captions nor readings "

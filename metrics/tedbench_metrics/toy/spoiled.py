@@ -121,9 +121,9 @@ def blended_twins(drawn: Drawn, g: torch.Generator) -> Spoiled:
     a = _weights(drawn, g)
     images = a * drawn.images + (1 - a) * drawn.images[other]
     differ = drawn.labels != drawn.labels[other]
-    seen = [name for name in range(len(NAMES)) if name != _COLOUR]
-    telling = differ[:, seen].any(1) | (differ[:, _COLOUR] & _foreign(drawn.labels, other, a.flatten()))
-    return Spoiled(images, telling & _somewhere_far(images, drawn.images) & _somewhere_far(images, drawn.images[other]))
+    differ[:, _COLOUR] &= _foreign(drawn.labels, other, a.flatten())
+    far = _somewhere_far(images, drawn.images) & _somewhere_far(images, drawn.images[other])
+    return Spoiled(images, differ.any(1) & far)
 
 
 def spliced(drawn: Drawn, g: torch.Generator) -> Spoiled:
