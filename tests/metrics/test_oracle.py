@@ -42,7 +42,7 @@ def drawn() -> list[tuple[toy.Scene, int, np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def pairs() -> tuple[EditPair, ...]:
-    return datasets.load("toy:test:90").pairs
+    return datasets.load("toy:test:204").pairs
 
 
 def read(reader: Reader, pictures: np.ndarray) -> Reading:
@@ -143,6 +143,18 @@ def test_a_refused_edit_has_neither(pairs):
     assert gone.mean() >= 0.7
     for metric in (OracleSuccess(), OraclePreservation(), OracleBoth()):
         assert not np.array(metric.score(pairs, half))[gone].any()
+
+
+def test_half_the_input_and_half_the_true_answer_is_refused(pairs):
+    """A crossfade of the two, which shows neither; half a red and half a black dog is a brown one, and may pass."""
+    half = [
+        Image.fromarray(((np.asarray(opened(pair.image), int) + np.asarray(opened(pair.truth))) // 2).astype(np.uint8))
+        for pair in pairs
+    ]
+    gone = np.array(OracleRefused().score(pairs, half))
+    other = np.array([pair.category != "colour" for pair in pairs])
+    assert gone[other].mean() >= 0.95
+    assert not np.array(OracleBoth().score(pairs, half))[gone == 1].any()
 
 
 def test_both_is_success_and_preservation(pairs):
