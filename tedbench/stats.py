@@ -1,10 +1,21 @@
 """Means with intervals that know that pairs about one photo are not independent.
 
-ȳ = Σ y_i / n,   u_g = Σ_{i in g} (y_i − ȳ),   V = G/(G−1) · Σ_g u_g² / n²,   ȳ ± t_{G−1} √V
+With n pairs on G photos (the clusters), of sizes m_g:
 
-with n pairs on G photos (the clusters). It is the cluster-robust variance of a regression on a constant (Liang and
-Zeger 1986; Cameron and Miller 2015, sections II and VI.D for G−1 degrees of freedom); with one pair a photo it is
-the plain t interval.
+    ȳ = Σ y_i / n,   u_g = Σ_{i in g} (y_i − ȳ),   V = G/(G−1) · Σ_g u_g² / n²
+
+`t`            ȳ ± t_{G−1} √V, the cluster-robust variance of a regression on a constant (Liang and Zeger 1986; Cameron
+               and Miller 2015, sections II and VI.D for G−1 degrees of freedom); with one pair a photo, the plain t
+               interval.
+`bootstrap-t`  [ȳ − q_{1−α/2} √V, ȳ − q_{α/2} √V], q the quantiles of (ȳ* − ȳ)/√V* over resamples of whole photos (Efron
+               1982; Cameron, Gelbach and Miller 2008): where values are skewed, √V and ȳ are correlated, and the t
+               interval misses on one side.
+`wilson`       Wilson's interval for the proportion p = ȳ of n* = n / (1 + ρ (Σ m_g² / n − 1)) independent pairs (Kish),
+               with the t quantile of n* − 1 degrees for the normal one (Korn and Graubard 1998). ρ is the intraclass
+               correlation by analysis of variance, within [0, 1], and 1 where all pairs agree and nothing shows it.
+
+Which one is by rule, not by eye: see `interval`. How often they cover on TEdBench's numbers of pairs a photo is in
+results/benchmarks/interval_coverage.json.
 """
 
 from __future__ import annotations
@@ -12,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +31,11 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LEVEL = 0.95
+SKEWED = 0.5
+"""Sample skewness, in absolute value, from which a mean gets a bootstrap-t interval."""
+RESAMPLES = 9999
 
 
 @dataclass(frozen=True)
@@ -33,9 +50,33 @@ class Interval:
     """Values that went in."""
     clusters: int
     """Independent groups among them: photos, not pairs."""
+    kind: str = "t"
+    """`t`, `bootstrap-t` or `wilson`; empty without an interval."""
 
 
-def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level: float = 0.95) -> Interval:
+def interval(
+    values: Sequence[float], clusters: Sequence[Hashable], level: float = LEVEL, proportion: bool = False
+) -> Interval:
+    """Mean with the interval that suits the data.
+
+    Wilson's for a proportion; else the bootstrap-t where the sample skewness exceeds `SKEWED`, and the t interval.
+
+    Args:
+        values: n numbers, one a pair; of a proportion in [0, 1], since seeds may have been averaged.
+        clusters: n labels; values that share one are taken as dependent.
+        level: coverage, in (0, 1).
+        proportion: whether the values are shares of images that are 0 or 1.
+
+    Raises:
+        ValueError: as `clustered_mean`; for a proportion also if a value is outside [0, 1].
+    """
+    if proportion:
+        return clustered_proportion(values, clusters, level)
+    y = np.asarray(values, dtype=np.float64)
+    return (bootstrap_t if abs(skewness(y)) > SKEWED else clustered_mean)(values, clusters, level)
+
+
+def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level: float = LEVEL) -> Interval:
     """Mean and cluster-robust t interval.
 
     Args:
@@ -50,19 +91,96 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level:
     Raises:
         ValueError: if a value is NaN (drop and count them first), lengths differ, or `level` is not in (0, 1).
     """
-    y = np.asarray(values, dtype=np.float64)
-    if len(y) != len(clusters):
-        raise ValueError(f"{len(y)} values for {len(clusters)} clusters")
-    if not 0 < level < 1:
-        raise ValueError(f"level {level} is not between 0 and 1")
-    if np.isnan(y).any():
-        raise ValueError("NaN among the values; drop and count them first")
+    sample = _sample(values, clusters, level)
+    return sample.without() if sample.bare else sample.around(sample.quantile * sample.error)
+
+
+def clustered_proportion(values: Sequence[float], clusters: Sequence[Hashable], level: float = LEVEL) -> Interval:
+    """Proportion and Wilson's interval on the effective number of pairs; arguments and errors as `interval`."""
+    sample = _sample(values, clusters, level)
+    if sample.n and not ((sample.y >= 0) & (sample.y <= 1)).all():
+        raise ValueError("a proportion is of values between 0 and 1")
+    if sample.bare:
+        return sample.without()
+    from scipy.stats import t
+
+    p, n = sample.mean, sample.effective
+    q2 = float(t.ppf((1 + level) / 2, max(n - 1, 1.0))) ** 2
+    spread = p * (1 - p)
+    centre = (p + q2 / (2 * n)) / (1 + q2 / n)
+    half = math.sqrt(q2 * (spread / n + q2 / (4 * n * n))) / (1 + q2 / n)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not put the end beside the value that it is the end of.
+    return Interval(p, min(low, p), max(high, p), sample.n, len(sample.sizes), "wilson")
+
+
+def bootstrap_t(
+    values: Sequence[float], clusters: Sequence[Hashable], level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """Mean and bootstrap-t interval over whole clusters, from draws that are the same each time.
+
+    Resamples without spread (one photo drawn again and again) have no t and are left out; where that leaves fewer than
+    half, the t interval is given, and said to be one. Arguments and errors else as `clustered_mean`.
+    """
+    sample = _sample(values, clusters, level)
+    if sample.bare or sample.error == 0:
+        return clustered_mean(values, clusters, level)
+    weights = resampled(len(sample.sizes), resamples)
+    t = sample.studentised(weights)
+    if len(t) < resamples / 2:
+        return clustered_mean(values, clusters, level)
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
+    ends = sample.mean - float(high) * sample.error, sample.mean - float(low) * sample.error
+    return Interval(sample.mean, *ends, sample.n, len(sample.sizes), "bootstrap-t")
+
+
+@lru_cache(maxsize=8)
+def resampled(clusters: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
+    """How often each cluster is drawn in each resample: (resamples, clusters); the same each time."""
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=resamples).astype(np.float64)
+    drawn.flags.writeable = False  # shared by all who ask
+    return drawn
+
+
+def numbered(clusters: Sequence[Hashable]) -> NDArray[np.int64]:
+    """The number of each label, from 0, in the order of first occurrence."""
     labels = {label: k for k, label in enumerate(dict.fromkeys(clusters))}
-    if not np.isfinite(y).all() or not len(y):
-        return Interval(_mean(y), math.nan, math.nan, len(y), len(labels))
-    mean = float(y.mean())
-    half = _half_width(y - mean, np.array([labels[c] for c in clusters]), level)
-    return Interval(mean, mean - half, mean + half, len(y), len(labels))
+    return np.array([labels[c] for c in clusters], dtype=np.int64)
+
+
+def intraclass(y: NDArray[np.float64], index: NDArray[np.int64]) -> float:
+    """Intraclass correlation by one-way analysis of variance, within [0, 1].
+
+    Args:
+        y: n finite values.
+        index: the cluster of each, numbered from 0.
+
+    Returns:
+        The part of the variance that lies between clusters; nan where no cluster has two values, there is one cluster
+        only, or nothing varies.
+    """
+    sizes = np.bincount(index).astype(np.float64)
+    n, clusters = len(y), len(sizes)
+    if clusters < 2 or n == clusters:
+        return math.nan
+    d = y - y.mean()
+    total, between = float(d @ d), float(np.sum(np.bincount(index, weights=d) ** 2 / sizes))
+    if math.sqrt(total / n) <= 1e-12 * max(1.0, float(np.abs(y).max())):
+        return math.nan
+    mean_between, mean_within = between / (clusters - 1), max(total - between, 0.0) / (n - clusters)
+    size = (n - float(sizes @ sizes) / n) / (clusters - 1)
+    found = (mean_between - mean_within) / (mean_between + (size - 1) * mean_within)
+    return min(max(found, 0.0), 1.0)
+
+
+def skewness(y: NDArray[np.float64]) -> float:
+    """Third central moment over the cube of the standard deviation; 0 where there is none to speak of."""
+    if not len(y) or not np.isfinite(y).all():
+        return 0.0
+    d = y - y.mean()
+    spread = float(np.sqrt(np.mean(d**2)))
+    return float(np.mean(d**3)) / spread**3 if spread > 1e-12 * max(1.0, float(np.abs(y).max())) else 0.0
 
 
 def seed_means(scores: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -79,15 +197,81 @@ def seed_means(scores: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return grouped.agg(lambda v: _mean(v.dropna().to_numpy(dtype=np.float64))).reset_index()
 
 
-def _half_width(deviations: NDArray[np.float64], index: NDArray[np.int64], level: float) -> float:
-    n_clusters = int(index.max()) + 1
-    if n_clusters < 2:
-        return math.nan
-    from scipy.stats import t
+@dataclass(frozen=True)
+class _Sample:
+    """Values with the cluster of each, and what all three intervals need of them."""
 
-    sums = np.bincount(index, weights=deviations, minlength=n_clusters)
-    error = math.sqrt(n_clusters / (n_clusters - 1) * float(sums @ sums)) / len(deviations)
-    return float(t.ppf((1 + level) / 2, n_clusters - 1)) * error
+    y: NDArray[np.float64]
+    index: NDArray[np.int64]
+    sizes: NDArray[np.float64]
+    level: float
+
+    @property
+    def n(self) -> int:
+        return len(self.y)
+
+    @property
+    def mean(self) -> float:
+        return _mean(self.y)
+
+    @property
+    def bare(self) -> bool:
+        """Whether no interval can be given."""
+        return len(self.sizes) < 2 or not bool(np.isfinite(self.y).all())
+
+    @property
+    def error(self) -> float:
+        """√V of the docstring at the top."""
+        clusters = len(self.sizes)
+        sums = np.bincount(self.index, weights=self.y - self.mean, minlength=clusters)
+        return math.sqrt(clusters / (clusters - 1) * float(sums @ sums)) / self.n
+
+    @property
+    def correlation(self) -> float:
+        """ρ as the docstring at the top has it."""
+        found = intraclass(self.y, self.index)
+        return found if not math.isnan(found) else float(self.n > len(self.sizes))
+
+    @property
+    def effective(self) -> float:
+        """n*: independent pairs that would say as much about the mean."""
+        return self.n / (1 + self.correlation * (float(self.sizes @ self.sizes) / self.n - 1))
+
+    @property
+    def quantile(self) -> float:
+        from scipy.stats import t
+
+        return float(t.ppf((1 + self.level) / 2, len(self.sizes) - 1))
+
+    def studentised(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(ȳ* − ȳ)/√V* of each resample that has a V*."""
+        clusters = len(self.sizes)
+        sums = np.bincount(self.index, weights=self.y - self.mean, minlength=clusters)  # about ȳ, so that ȳ is 0
+        n = weights @ self.sizes
+        means = weights @ sums / n
+        # Not multiplied out: the difference of large squares would leave a spread where there is none.
+        squares = (weights * (sums - means[:, None] * self.sizes) ** 2).sum(1)
+        errors = np.sqrt(clusters / (clusters - 1) * squares) / n
+        there = errors > 1e-9 * self.error
+        return np.asarray(means[there] / errors[there])
+
+    def around(self, half: float) -> Interval:
+        return Interval(self.mean, self.mean - half, self.mean + half, self.n, len(self.sizes))
+
+    def without(self) -> Interval:
+        return Interval(self.mean, math.nan, math.nan, self.n, len(self.sizes), "")
+
+
+def _sample(values: Sequence[float], clusters: Sequence[Hashable], level: float) -> _Sample:
+    y = np.asarray(values, dtype=np.float64)
+    if len(y) != len(clusters):
+        raise ValueError(f"{len(y)} values for {len(clusters)} clusters")
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} is not between 0 and 1")
+    if np.isnan(y).any():
+        raise ValueError("NaN among the values; drop and count them first")
+    index = numbered(clusters)
+    return _Sample(y, index, np.bincount(index).astype(np.float64), level)
 
 
 def _mean(y: NDArray[np.float64]) -> float:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,8 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tedbench.stats import clustered_mean, seed_means
+from tedbench import stats
+from tedbench.stats import bootstrap_t, clustered_mean, clustered_proportion, interval, seed_means
 
 numbers = st.floats(-100, 100).map(lambda x: round(x, 6))
 samples = st.lists(st.tuples(numbers, st.integers(0, 5)), min_size=2, max_size=40).filter(
@@ -66,14 +69,15 @@ def test_repeating_every_pair_does_not_narrow_the_interval() -> None:
     assert clustered_mean(y * 5, g * 5).clusters == 3
 
 
-def test_coverage() -> None:
-    random = np.random.default_rng(0)
-    g = np.repeat(np.arange(30), 3)
-    hits = 0
-    for _ in range(1000):
-        found = clustered_mean((random.normal(size=30)[g] + random.normal(size=90)).tolist(), g.tolist())
-        hits += found.low <= 0 <= found.high
-    assert 930 <= hits <= 970
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gaussian", "exponential", "p=0.05", "p=0.7", "p=0.9"])
+def test_coverage_on_the_photos_of_tedbench(kind: str) -> None:
+    covered = runpy.run_path(str(Path(__file__).parent / "benchmarks/interval_coverage.py"))["covered"]
+    found = covered(kind, 0.4, 2000, seed=1)
+    assert 0.92 <= found["ours"] <= 0.97, found
+    assert found["plain t"] < 0.9
+    if kind in ("p=0.05", "p=0.9"):
+        assert found["percentile bootstrap of photos"] < 0.92
 
 
 def test_one_cluster_has_no_interval() -> None:
@@ -111,3 +115,88 @@ def test_a_pair_with_many_seeds_counts_once() -> None:
     assert found["a"] == 2
     assert found["b"] == 5
     assert math.isnan(found["c"])
+
+
+def rows_of(sizes: list[int]) -> list[int]:
+    return np.repeat(np.arange(len(sizes)), sizes).tolist()
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=60))
+def test_a_proportion_without_shared_photos_is_wilson_with_a_t_quantile(y: list[bool]) -> None:
+    n, p = len(y), sum(y) / len(y)
+    found = clustered_proportion(list(map(float, y)), range(n))
+    q = scipy.stats.t.ppf(0.975, n - 1)
+    # the ends are where the score test with that quantile changes its mind
+    for end in (found.low, found.high):
+        if 0 < end < 1:
+            assert abs(p - end) == pytest.approx(q * math.sqrt(end * (1 - end) / n), rel=1e-6)
+    assert 0 <= found.low <= p <= found.high <= 1
+    assert found.kind == "wilson"
+
+
+def test_photos_that_agree_with_themselves_count_once() -> None:
+    once = clustered_proportion([0.0, 1.0, 1.0, 0.0, 1.0], range(5))
+    many = clustered_proportion([0.0, 1.0, 1.0, 0.0, 1.0] * 4, list(range(5)) * 4)
+    assert (many.low, many.high) == pytest.approx((once.low, once.high))
+    assert (many.n, many.clusters) == (20, 5)
+
+
+@pytest.mark.parametrize("all_", [0.0, 1.0])
+def test_a_proportion_of_nothing_or_all_has_an_interval_of_photos(all_: float) -> None:
+    few = clustered_proportion([all_] * 30, rows_of([10, 10, 10]))
+    many = clustered_proportion([all_] * 30, range(30))
+    assert few.high - few.low > many.high - many.low > 0
+    assert all_ in (few.low, few.high)
+
+
+def brute(y: list[float], g: list[int], draws: np.ndarray) -> tuple[float, float]:
+    """Bootstrap-t by definition: each resample written out, with statsmodels' errors."""
+
+    def error(values: list[float], groups: list[int]) -> float:
+        return float(sm.OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds={"groups": groups}).bse[0])
+
+    ts = []
+    for weights in draws:
+        values, groups, k = [], [], 0
+        for cluster, times in enumerate(weights.astype(int)):
+            for _ in range(times):  # a photo drawn twice is two photos
+                values += [v for v, c in zip(y, g, strict=True) if c == cluster]
+                groups += [k] * g.count(cluster)
+                k += 1
+        if np.ptp(values) > 0:
+            ts.append((np.mean(values) - np.mean(y)) / error(values, groups))
+    low, high = np.quantile(ts, [0.025, 0.975])
+    return np.mean(y) - high * error(y, g), np.mean(y) - low * error(y, g)
+
+
+def test_bootstrap_t_is_what_it_says() -> None:
+    random = np.random.default_rng(3)
+    g = rows_of([1, 2, 3, 1, 2, 4, 1, 1, 2, 3])
+    y = random.exponential(size=len(g)).tolist()
+    found = bootstrap_t(y, g, resamples=300)
+    assert (found.low, found.high) == pytest.approx(brute(y, g, stats.resampled(10, 300)), rel=1e-9)
+    assert found.kind == "bootstrap-t"
+    assert found == bootstrap_t(y, g, resamples=300)  # the same each time
+    long_tail = bootstrap_t(np.exp(random.normal(size=60)).tolist(), range(60))
+    assert long_tail.high - long_tail.mean > long_tail.mean - long_tail.low  # leans to where the tail is
+
+
+def test_the_rule() -> None:
+    flat, long_tail = list(np.linspace(-1, 1, 20)), list(np.linspace(0, 2, 20) ** 6)
+    assert interval(flat, range(20)).kind == "t"
+    assert interval(long_tail, range(20)).kind == "bootstrap-t"
+    assert interval([0.0, 1.0] * 10, range(20), proportion=True).kind == "wilson"
+    assert interval([2.0] * 20, range(20)).kind == "t"
+    assert interval([1.0, math.inf], ["a", "b"]).kind == ""
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        interval([0.0, 2.0], range(2), proportion=True)
+
+
+@given(samples, numbers, st.floats(0.01, 100))
+def test_bootstrap_t_moves_with_its_data(rows: list[tuple[float, int]], shift: float, scale: float) -> None:
+    y, g = split(rows)
+    found = bootstrap_t(y, g, resamples=200)
+    moved = bootstrap_t([scale * v + shift for v in y], g, resamples=200)
+    if found.kind == moved.kind == "bootstrap-t" and np.ptp(y) > 1e-3:
+        wanted = scale * found.low + shift, scale * found.high + shift
+        assert (moved.low, moved.high) == pytest.approx(wanted, rel=1e-5, abs=1e-5 * (1 + scale * np.abs(y).max()))
