@@ -15,7 +15,7 @@ returned. Presets, with what each source does not state marked as ours:
     community     diffusers' community pipeline: A 500 at 1e-3, B 1000 at 2e-6, whole U-Net, 50 steps, guidance 7.5.
     low-memory    Ours, for 12 GB with SD 1.5 at 512²: A 1000 at 2e-3, B 1500 at 1e-4 on LoRA of rank 4 (the rates of a
                   public port with LoRA), gradient checkpointing, bf16, four images of a sweep at once.
-    toy           Ours, for the toy model: A 20 at 1e-1, B 60 at 1e-4, batch 4, 15 steps, guidance 2.
+    toy           Ours, for the toy model: A 20 at 6e-2, B 60 at 1e-4, batch 4, 15 steps, guidance 2.
     check         Ours: a few steps, to see that all works.
 """
 
@@ -70,7 +70,7 @@ class Imagic(Guided):
         "community": {"embedding_steps": 500, "embedding_rate": 1e-3, "tuning_steps": 1000, "tuning_rate": 2e-6},
         "low-memory": {"tuning": "lora", "tuning_rate": 1e-4, "checkpointing": True, "dtype": "bf16", "batch": 4},
         "toy": {
-            "embedding_steps": 20, "embedding_rate": 1e-1, "tuning_steps": 60, "tuning_rate": 1e-4, "fit_batch": 4,
+            "embedding_steps": 20, "embedding_rate": 6e-2, "tuning_steps": 60, "tuning_rate": 1e-4, "fit_batch": 4,
             "steps": 15, "guidance": 2.0,
         },
         "check": {"embedding_steps": 3, "embedding_rate": 0.1, "tuning_steps": 3, "tuning_rate": 1e-4, "steps": 4},
