@@ -14,7 +14,7 @@ never chosen, and a pair of which nothing is within budget is a failure, not a g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -57,12 +57,13 @@ class Curve:
     """In order of strength."""
 
 
-def curves(scores: pd.DataFrame, level: float = LEVEL) -> tuple[Curve, ...]:
+def curves(scores: pd.DataFrame, level: float = LEVEL, binary: Container[str] = ()) -> tuple[Curve, ...]:
     """The curve of every method and metric.
 
     Args:
         scores: long form as `RunFolder.scores()`, NaN where an image has no value, perhaps with a column `run`.
         level: coverage of the intervals, in (0, 1).
+        binary: identities of the metrics whose values are 0 or 1: their means are proportions (`stats.interval`).
 
     Returns:
         One for each run, method and metric, in the order they come. A value that is infinite (the PSNR of equal
@@ -70,7 +71,10 @@ def curves(scores: pd.DataFrame, level: float = LEVEL) -> tuple[Curve, ...]:
     """
     named = scores if "run" in scores else scores.assign(run="")
     grouped = named.groupby(["run", "method", "metric"], sort=False)
-    return tuple(Curve(str(run), str(method), str(metric), _points(g, level)) for (run, method, metric), g in grouped)
+    return tuple(
+        Curve(str(run), str(method), str(metric), _points(group, level, metric in binary))
+        for (run, method, metric), group in grouped
+    )
 
 
 def matched(
@@ -93,7 +97,7 @@ def matched(
     Returns:
         A row for each method and pair, with (run,) method, uid, image_id; `value`, the mean over seeds (nan values
         left out); `within`, the share of seeds with a strength within budget; `strength`, their mean, nan where none
-        has. The values go into `stats.clustered_mean`, and their differences between methods too.
+        has. The values go into `stats.interval`, and their differences between methods too.
 
     Raises:
         ValueError: if a score is there twice (two metrics in one frame, say), or a pair has no budget.
@@ -116,14 +120,14 @@ def matched(
     return pd.concat([means, found[0].rename("within"), found[1].rename("strength")], axis=1)
 
 
-def _points(group: pd.DataFrame, level: float) -> tuple[Point, ...]:
+def _points(group: pd.DataFrame, level: float, binary: bool) -> tuple[Point, ...]:
     asked = int(group["uid"].nunique())
     pairs = stats.seed_means(group, ["strength", "uid", "image_id"])
     missing = group["value"].isna().groupby(group["strength"], dropna=False).sum()
     points = []
     for (strength, mine), failed in zip(pairs.groupby("strength", dropna=False), missing, strict=True):
         there = mine.dropna(subset="value")
-        found = stats.clustered_mean(there["value"].to_list(), there["image_id"].to_list(), level)
+        found = stats.interval(there["value"].to_list(), there["image_id"].to_list(), level, binary)
         points.append(Point(float(strength), found.mean, found.low, found.high, found.n, asked, int(failed)))  # type: ignore[arg-type]
     return tuple(points)
 

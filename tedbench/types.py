@@ -139,7 +139,10 @@ class Metric(Protocol):
 
     @property
     def facts(self) -> Mapping[str, str | float]:
-        """What a report compares by: `family` (lpips, clip-text …), and what it has of `backbone`, `size`, `fit`."""
+        """What a report compares by: `family` (lpips, clip-text …), and what it has of `backbone`, `size`, `fit`.
+
+        `values` is `binary` where an image's value is 0 or 1: means are proportions then, with intervals of their own.
+        """
         ...
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> Sequence[float]:
@@ -195,6 +198,11 @@ class MetricFacts:
     seconds: float = 0.0
     cells: str = ""
     """Digest of the cells that were scored: scores of other cells are scores of the past. Empty where not recorded."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether an image's value is 0 or 1, so that a mean is a proportion."""
+        return self.facts.get("values") == "binary"
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,10 @@ class _Oracle:
 
     @property
     def facts(self) -> Mapping[str, str | float]:
-        """Family, backbone, size, fit and device."""
+        """Family, backbone, size, fit, device, and that values are 0 or 1."""
         return {
             "family": self.family, "backbone": self._folder().name, "size": SIDE, "fit": "crop",
-            "device": models.pick_device(self.device),
+            "device": models.pick_device(self.device), "values": "binary",
         }  # fmt: skip
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> list[float]:

@@ -29,7 +29,7 @@ def labels(material: Material) -> dict[Key, str]:
 
 def measured(material: Material) -> tuple[Curve, ...]:
     """The curve of every run, method and metric."""
-    return curves(material.scores, LEVEL)
+    return curves(material.scores, LEVEL, {name for name, facts in material.metrics.items() if facts.binary})
 
 
 def frame(material: Material, found: Sequence[Curve]) -> pd.DataFrame:

@@ -20,8 +20,8 @@ LEVEL = 0.95
 SETTING = ["run", "method", "strength"]
 COLUMNS = (
     "run", "method", "strength", "metric", "spec", "family", "backbone", "size", "fit", "convention", "custom",
-    "higher_is_better", "mean", "low", "high", "median", "n", "asked", "failed", "missing", "unscored", "images",
-    "seeds", "mean_x100", "mean_clipscore", "published_as", "model", "part",
+    "higher_is_better", "mean", "low", "high", "interval", "median", "n", "asked", "failed", "missing", "unscored",
+    "images", "seeds", "mean_x100", "mean_clipscore", "published_as", "model", "part",
 )  # fmt: skip
 
 
@@ -140,7 +140,8 @@ def by_category(material: Material) -> pd.DataFrame:
     rows = []
     values = pair_values(material).dropna(subset=["value", "category"])
     for key, group in values.groupby([*SETTING, "metric", "category"], dropna=False, sort=True):
-        found = stats.clustered_mean(group["value"].to_list(), group["image_id"].to_list(), LEVEL)
+        binary = material.metrics[str(key[3])].binary
+        found = stats.interval(group["value"].to_list(), group["image_id"].to_list(), LEVEL, binary)
         numbers = {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n, "images": found.clusters}
         rows.append({**dict(zip([*SETTING, "metric", "category"], key, strict=True)), **numbers})
     return pd.DataFrame(rows, columns=[*SETTING, "metric", "category", "mean", "low", "high", "n", "images"])
@@ -166,10 +167,11 @@ def _why(material: Material, metric: str, uid: str) -> str:
 def _numbers(group: pd.DataFrame, facts: MetricFacts) -> dict[str, Any]:
     there = group.dropna(subset="value")
     y = there["value"].to_list()
-    found = stats.clustered_mean(y, there["image_id"].to_list(), LEVEL)
+    found = stats.interval(y, there["image_id"].to_list(), LEVEL, facts.binary)
     family = str(facts.facts.get("family", ""))
     return {
-        "mean": found.mean, "low": found.low, "high": found.high, "n": found.n, "images": found.clusters,
+        "mean": found.mean, "low": found.low, "high": found.high, "interval": found.kind, "n": found.n,
+        "images": found.clusters,
         "median": float(there["value"].median()) if y else math.nan,
         "mean_x100": 100 * found.mean if family.startswith("clip") else math.nan,
         "mean_clipscore": sum(2.5 * max(v, 0.0) for v in y) / len(y) if y and family == "clip-text" else math.nan,

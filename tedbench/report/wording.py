@@ -7,9 +7,10 @@ WARNING = (
     "automatically, nor can they faithfully assess a method's editing performance."
 )
 HOW = (
-    "Mean over pairs; seeds are averaged within a pair first. The interval is a cluster-robust t interval at 95% whose "
-    "clusters are the photos, since pairs about one photo are not independent. Pairs: scored / asked. Failed, missing "
-    "and unscored count images."
+    "Mean over pairs; seeds are averaged within a pair first. Intervals are at 95% and take photos as the independent "
+    "units, since pairs about one photo are not: cluster-robust t; bootstrap-t over photos where the sample skewness "
+    "exceeds 0.5; Wilson's on the effective number of pairs where an image is 0 or 1. table.csv says which. Pairs: "
+    "scored / asked. Failed, missing and unscored count images."
 )
 CLIP_HOW = (
     " ×100 and 2.5·max(cos, 0) show the same cosines as other papers do; CLIPScore proper also puts “A photo depicts ” "

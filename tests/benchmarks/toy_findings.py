@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tedbench import curves, datasets, images, scoring, stats, store
+from tedbench import curves, datasets, differences, images, scoring, stats, store
 from tedbench.types import EditPair
 from tedbench_methods import backbones
 
-SPECS = ("lpips-alex@64", "lpips-alex@256", "clip-text@toy-clip-a", "clip-text@toy-clip-b", "oracle-success",
+SPECS = ("lpips-alex@64", "clip-text@toy-clip-a", "clip-text@toy-clip-b", "oracle-success",
          "oracle-preservation", "oracle-both", "oracle-refused", "psnr@64?region=outside")  # fmt: skip
 BUDGETS = (0.75, 1.0, 1.5)
 ROUND_TRIP, NEAR = 0.05, 0.05
@@ -48,22 +48,24 @@ class Scores:
         found = [name for name in self.all["metric"].unique() if metric in name]
         if len(found) != 1:
             raise SystemExit(f"metric {metric!r} was scored {len(found)} times, under {found}; score it once")
-        rows = self.all[self.all["metric"] == found[0]]
+        rows: pd.DataFrame = self.all[self.all["metric"] == found[0]]
         return rows if method is None else rows[rows["method"] == method]
 
     def at(self, metric: str, method: str, strength: float) -> pd.DataFrame:
         """One row a pair: uid, image_id, value, seeds averaged; a pair of which no image has a value is left out."""
         rows = self.of(metric, method)
         rows = rows[np.isclose(rows["strength"], strength)]
-        return stats.seed_means(rows, ["uid", "image_id"]).dropna(subset="value")
+        means: pd.DataFrame = stats.seed_means(rows, ["uid", "image_id"]).dropna(subset="value")
+        return means
 
 
-def interval(values: pd.DataFrame) -> dict[str, float]:
-    found = stats.clustered_mean(values["value"].to_list(), values["image_id"].to_list())
-    return {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n, "images": found.clusters}
+def interval(values: pd.DataFrame, proportion: bool = False) -> dict[str, Any]:
+    found = stats.interval(values["value"].to_list(), values["image_id"].to_list(), proportion=proportion)
+    return {"mean": found.mean, "low": found.low, "high": found.high, "interval": found.kind, "n": found.n,
+            "images": found.clusters}  # fmt: skip
 
 
-def difference(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:
+def difference(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
     both = a.merge(b, on=["uid", "image_id"], validate="one_to_one", suffixes=("", "_b"))  # pairs that both have
     return interval(both.assign(value=both["value"] - both["value_b"]))
 
@@ -86,7 +88,8 @@ def shape(scores: Scores) -> dict[str, Any]:
     """(b) LPIPS and CLIP over η, how far each is from its start, and up to where it has made a tenth of its way."""
     found: dict[str, Any] = {}
     for name in (LPIPS, CLIP, SUCCESS, KEPT, BOTH):
-        (curve,) = curves.curves(scores.of(name, IMAGIC))
+        rows = scores.of(name, IMAGIC)
+        (curve,) = curves.curves(rows, binary=rows["metric"].unique() if name.startswith("oracle") else ())
         means = np.array([point.mean for point in curve.points])
         etas = [point.strength for point in curve.points]
         moved = (means - means[0]) / (means[-1] - means[0]) if means[-1] != means[0] else np.full(len(means), math.nan)
@@ -122,12 +125,17 @@ def ceiling(pairs: Iterable[EditPair]) -> dict[str, Any]:
             "value": metric.score(pairs, edits), "image_id": [p.image_id for p in pairs],
             "category": [p.category for p in pairs],
         })  # fmt: skip
-        found[name] = {"all": interval(table)} | {str(c): interval(some) for c, some in table.groupby("category")}
+        found[name] = {"all": interval(table, True)} | {
+            str(c): interval(some, True) for c, some in table.groupby("category")
+        }
     return found
 
 
 def at_budgets(scores: Scores, true: pd.DataFrame) -> dict[str, Any]:
-    """(c) Success at budgets, for all methods, by category and over all."""
+    """(c) Success at budgets, for all methods, by category and over all, and how Imagic's differs from the others'.
+
+    The primary comparison is of both success and preservation at budget 1: only there are p values adjusted (Holm).
+    """
     cost = true.groupby("category")["value"].mean()
     found: dict[str, Any] = {"cost of the true answer": cost.to_dict()}
     for factor in BUDGETS:
@@ -135,13 +143,21 @@ def at_budgets(scores: Scores, true: pd.DataFrame) -> dict[str, Any]:
         for name in (BOTH, SUCCESS):
             chosen = curves.matched(scores.of(name), scores.of(LPIPS), budget)
             chosen = chosen.merge(true[["uid", "category"]], on="uid")
+            by_method = {str(method): rows for method, rows in chosen.groupby("method")}
             found[f"{name} at {factor:g}"] = {
                 method: {
-                    "all": interval(rows), "within": float(rows["within"].mean()),
-                    **{str(category): interval(some) for category, some in rows.groupby("category")},
+                    "all": interval(rows, True), "within": float(rows["within"].mean()),
+                    **{str(category): interval(some, True) for category, some in rows.groupby("category")},
                 }
-                for method, rows in chosen.groupby("method")
+                for method, rows in by_method.items()
             }  # fmt: skip
+            versus = {m: differences.paired(by_method[IMAGIC], rows) for m, rows in by_method.items() if m != IMAGIC}
+            adjusted = differences.holm({m: one.p for m, one in versus.items()})
+            found[f"imagic - others, {name} at {factor:g}"] = {
+                m: {**vars(one.interval), "p": one.p}
+                | ({"p, Holm": adjusted[m]} if (name, factor) == (BOTH, 1.0) else {})
+                for m, one in versus.items()
+            }
     return found
 
 
