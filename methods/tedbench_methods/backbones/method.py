@@ -53,7 +53,7 @@ class Sampling(OnModel):
     """How images are drawn from the model."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({
-        "check": {"steps": 4}, "toy": {"steps": 20},
+        "check": {"steps": 4}, "toy": {"steps": 50},
     })  # fmt: skip
     steps: int = 50
     """Of the sampler, from pure noise to the clean end."""
@@ -76,7 +76,7 @@ class Guided(Sampling):
     """Sampling with one guidance for every image."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({
-        "check": {"steps": 4}, "toy": {"steps": 20, "guidance": 3.0},
+        "check": {"steps": 4}, "toy": {"steps": 15, "guidance": 3.0},
     })  # fmt: skip
     guidance: float = 7.5
     """Weight w of classifier-free guidance; 1 is none."""
