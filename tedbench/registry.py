@@ -1,8 +1,8 @@
 """A name, or module:Class, becomes a class, lazily.
 
-Names live in entry points alone (groups `tedbench.metrics` and `tedbench.methods`); ours come in through the same door
-as a stranger's. A spec is `NAME[@VALUE][?field=value&field=value]`: VALUE sets the field that the class names in `at`,
-or picks one of its `presets`.
+Names live in entry points alone (groups `tedbench.metrics`, `tedbench.methods` and `tedbench.rules`); ours come in
+through the same door as a stranger's. A spec is `NAME[@VALUE][?field=value&field=value]`: VALUE sets the field that the
+class names in `at`, or picks one of its `presets`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import unquote
 
 from tedbench.errors import PluginError, TedbenchError, UnknownName, UsageError, short
 
-KINDS = ("metric", "method")
+KINDS = ("metric", "method", "rule")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Plugin:
 
 @cache
 def plugins(kind: str) -> tuple[Plugin, ...]:
-    """All installed plug-ins of a kind (`metric` or `method`), by name.
+    """All installed plug-ins of a kind (one of `KINDS`), by name.
 
     Raises:
         PluginError: if two packages claim one name.
@@ -116,7 +116,7 @@ def make(kind: str, spec: str, **overrides: Any) -> Any:
     """Build the object a spec describes.
 
     Args:
-        kind: `metric` or `method`.
+        kind: one of `KINDS`.
         spec: `NAME[@VALUE][?field=value&…]`, NAME a plug-in or `module:Class`.
         overrides: fields to set where the class has them and the spec does not.
 
@@ -132,7 +132,7 @@ def build(kind: str, spec: str, options: Mapping[str, Any], **overrides: Any) ->
     A field is what the spec or `options` say, else what `overrides` say, else what the preset says.
 
     Args:
-        kind: `metric` or `method`.
+        kind: one of `KINDS`.
         spec: as in `make`; `NAME@PRESET` picks a preset of a class that has presets and names no field for the @.
         options: field → value, as TOML or JSON hold it. A text is read as the field's type; for a field that holds
             many things it may be JSON. `preset` picks a preset.

@@ -45,7 +45,7 @@ def _app(
 def list_plugins(
     load: Annotated[bool, typer.Option("--load", help="Import each, to see whether it works (slow).")] = False,
 ) -> None:
-    """List installed metrics and methods, and who provides them."""
+    """List installed metrics, methods and rules, and who provides them."""
     from tedbench import registry
 
     broken = 0

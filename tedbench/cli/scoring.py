@@ -46,12 +46,16 @@ def score(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, scored.", show_default=False)],
     out: Annotated[Optional[Path], typer.Option("--out", help="Report folder. Default: reports/NAME.")] = None,  # noqa: UP045
+    rule: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--rule", help="How to choose strengths, e.g. gain@clip-text@MODEL; several, one after another."),
+    ] = None,
 ) -> None:
     """Write the table of one or more runs as HTML, Markdown, CSV and LaTeX, beside published numbers."""
     from tedbench import report as reporting
 
     folder = out or Path("reports", runs[0].resolve().name)
-    written = reporting.write_report(runs, folder)
+    written = reporting.write_report(runs, folder, rules=rule or ())
     typer.echo(reporting.terminal_table(runs))
     typer.echo(f"wrote {', '.join(path.name for path in written)} in {folder}")
 

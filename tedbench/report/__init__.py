@@ -12,11 +12,13 @@ from tedbench.errors import StoreError
 MARKER = "report.json"
 
 
-def write_report(runs: Sequence[Path], out: Path, reference: Path | None = None) -> list[Path]:
+def write_report(
+    runs: Sequence[Path], out: Path, reference: Path | None = None, rules: Sequence[str] = ()
+) -> list[Path]:
     """Write index.html, report.md, table.csv, table.tex, curves.csv, the figures and report.json.
 
     `curves.png` and `curves.svg` where a method has more than one strength, `gallery.png` where the images are there;
-    `reference.png` and `reference.svg` are the curves of a reference run.
+    `reference.png` and `reference.svg` are the curves of a reference run; `rules.csv` is there where rules are named.
 
     The folder appears whole: it is made beside `out` and moved there, over an earlier report.
 
@@ -24,20 +26,22 @@ def write_report(runs: Sequence[Path], out: Path, reference: Path | None = None)
         runs: scored run folders over one data set.
         out: the report's folder.
         reference: a scored run over other questions; its table and curves get a section of their own.
+        rules: specs of rules that choose a strength, as `tedbench list` names them; a table of what each is worth.
 
     Returns:
         Paths of the files, in `out`.
 
     Raises:
         StoreError: if a run is not scored, or `out` exists and is no report, or cannot be written.
-        UsageError: if the runs are over different data sets.
+        UsageError: if the runs are over different data sets, or a rule reads what was not scored.
+        UnknownName, PluginError: as a rule is at fault.
     """
     from tedbench.report import render, table
 
     check_place(out)
     material = table.gather(runs)
     beside = render.build(table.gather([reference])) if reference else None
-    files = render.files(render.build(material), beside)
+    files = render.files(render.build(material, rules), beside)
     made_from = {"format": 1, "runs": list(material.runs), "dataset": material.dataset.sha256, "files": [*files]}
     files[MARKER] = (json.dumps(made_from, indent=2, ensure_ascii=False) + "\n").encode()
     check_place(out)

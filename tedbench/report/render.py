@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tedbench.report import contact, curveplot, figure, gallery, provenance, published, shown, sweeps, text, wording
+from tedbench.report import (
+    contact,
+    curveplot,
+    figure,
+    gallery,
+    provenance,
+    published,
+    ruled,
+    shown,
+    sweeps,
+    text,
+    wording,
+)
 from tedbench.report import table as tables
 from tedbench.report.table import Material
 
@@ -31,9 +43,11 @@ class Report:
     chosen: Mapping[shown.Key, shown.Shown]
     table: pd.DataFrame
     beside: pd.DataFrame
+    ruled: pd.DataFrame
+    """What each rule is worth; empty where none was named."""
 
 
-def build(material: Material) -> Report:
+def build(material: Material, rules: Sequence[str] = ()) -> Report:
     """Compute the tables of a report."""
     chosen = shown.choose(material)
     at = shown.only(material, chosen)
@@ -42,7 +56,8 @@ def build(material: Material) -> Report:
     before = table.columns.get_loc("part")
     table.insert(before, "shown", [chosen[key].choice for key in keys])  # type: ignore[arg-type]
     table.insert(before, "strengths", [chosen[key].of for key in keys])  # type: ignore[arg-type]
-    return Report(material, at, chosen, table, published.compare(table, published.load(), material.dataset))
+    beside = published.compare(table, published.load(), material.dataset)
+    return Report(material, at, chosen, table, beside, ruled.table(material, rules, chosen))
 
 
 def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
@@ -64,6 +79,7 @@ def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
         "curves.csv": sweeps.frame(material, found).to_csv(index=False, lineterminator="\n").encode(),
         "table.csv": report.table.to_csv(index=False, lineterminator="\n").encode(),
         "table.tex": latex_table(report).encode(),
+        **({"rules.csv": report.ruled.to_csv(index=False, lineterminator="\n").encode()} if len(report.ruled) else {}),
         **figures,
     }
 
@@ -161,7 +177,7 @@ def _context(report: Report) -> dict[str, Any]:
         "photos": int(material.pairs["image_id"].nunique()), "methods": provenance.caption_lines(material),
         "partial": _partial(report), "warning": wording.WARNING,
         "how": wording.HOW + (wording.CLIP_HOW if scores["clip"] else ""), "legend": legend,
-        "figure_text": wording.FIGURE, "scores": scores,
+        "figure_text": wording.FIGURE, "scores": scores, "rules": _ruled(report), "rules_text": wording.RULES,
         "beside": _labelled(beside.sort_values(order, kind="stable"), table),
         "categories": _labelled(tables.by_category(report.at), table),
         "failures": _labelled(tables.failures(material), table), "data": provenance.data_lines(material),
@@ -178,6 +194,21 @@ def _scores(report: Report, place: str) -> dict[str, Any]:
         "many_runs": table["run"].nunique() > 1, "strengths": bool(table["strength"].notna().any()),
         "unscored": bool(table["unscored"].any()),
     }  # fmt: skip
+
+
+def _ruled(report: Report) -> list[dict[str, Any]]:
+    named = sweeps.labels(report.material)
+    rows = [{str(k): v for k, v in row.items()} for row in report.ruled.to_dict("records")]
+    return [
+        {**row, "label": named[row["run"], row["method"]], "marks": _marks(row),
+         "gained": {"mean": row["gain"], "low": row["gain_low"], "high": row["gain_high"]}}
+        for row in rows
+    ]  # fmt: skip
+
+
+def _marks(row: Mapping[str, Any]) -> str:
+    marks = ["upper bound: it knows the outcome"] if row["upper_bound"] else []
+    return "; ".join(marks + ([f"{row['shares_model']} both chooses and reports"] if row["shares_model"] else []))
 
 
 def _reference(report: Report, swept: bool) -> dict[str, Any]:

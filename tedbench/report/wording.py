@@ -29,6 +29,13 @@ FIGURE = (
     "second-hand. Published values in an unknown scale or on another data set are not drawn."
 )
 
+RULES = (
+    "Each swept method with its strength chosen by a rule, sweep by sweep, beside the fixed strength of the tables "
+    "above. Looked: strengths a sweep whose images the rule needed. Gain: over the fixed strength, pair by pair. Where "
+    "an image is 0 or 1, a sweep without a choice is a failure; else it has no value. p: cluster sign-flip test, "
+    "exploratory, not adjusted for the number of rules and metrics."
+)
+
 
 CURVES = (
     "Means over pairs at every strength, seeds averaged within a pair first, with the 95% interval of the vertical "

@@ -34,7 +34,7 @@ GRID = (0.0, 0.3, 0.5, 1.0)
 LPIPS, SUCCESS = "lpips-alex-0.1/64-crop", "oracle/1"
 FACTS = {
     LPIPS: MetricFacts("lpips-alex@64", LPIPS, False, 0.0, 1.7e308, {"family": "lpips"}),
-    SUCCESS: MetricFacts("oracle-success", SUCCESS, True, 0.0, 1.0, {"family": "oracle"}),
+    SUCCESS: MetricFacts("oracle-success", SUCCESS, True, 0.0, 1.0, {"family": "oracle", "values": "binary"}),
 }
 KNOBS = {"fade": {"name": "weight", "symbol": "η", "default": 0.5}}
 
@@ -120,6 +120,35 @@ def test_a_run_of_one_strength_is_shown_as_it_is(run: Path) -> None:
     beside = published.compare(table.summary(still), published.load(), still.dataset)
     pd.testing.assert_frame_equal(built.beside, beside)
     assert "curves.png" not in render.files(built)
+
+
+def test_rules_stand_beside_the_fixed_strength(run: Path, files: dict[str, bytes], tmp_path: Path) -> None:
+    rules = ("budget@0.3?metric=lpips-alex@64", "budget@-1?metric=lpips-alex@64", "best@oracle-success")
+    report.write_report([run], tmp_path / "report", rules=rules)
+    made = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+    assert set(made) - set(files) == {"rules.csv", report.MARKER}
+    rows = list(csv.DictReader(io.StringIO(made["rules.csv"].decode())))
+    assert {row["method"] for row in rows} == {"fade"}  # `still` has nothing to choose
+    found = {
+        metric: [(row["rule"], row["mean"], row["n"], row["gain"]) for row in rows if row["spec"] == metric]
+        for metric in ("lpips-alex@64", "oracle-success")
+    }
+    assert found["lpips-alex@64"] == [
+        ("fixed", "0.5", "4", ""), (rules[0], "0.3", "4", "-0.2"), (rules[1], "", "0", ""), (rules[2], "1.0", "4", "0.5"),
+    ]  # fmt: skip
+    assert found["oracle-success"] == [  # nothing is within the second budget: that is a failure
+        ("fixed", "0.0", "4", ""), (rules[0], "0.0", "4", "0.0"), (rules[1], "0.0", "4", "0.0"),
+        (rules[2], "1.0", "4", "1.0"),
+    ]  # fmt: skip
+    assert {row["looked"] for row in rows if row["rule"] != "fixed"} == {"4.0"}
+    assert {row["rule"] for row in rows if row["upper_bound"] == "True"} == {rules[2]}
+    assert {row["interval"] for row in rows if row["spec"] == "oracle-success"} == {"wilson"}
+    for name in ("index.html", "report.md"):
+        assert "upper bound: it knows the outcome" in made[name].decode()
+        assert "By rule" not in files[name].decode()
+    with pytest.raises(UsageError, match="clip-text@x, which was not scored"):
+        report.write_report([run], tmp_path / "other", rules=["gain@clip-text@x"])
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_reference_run_has_a_section_of_its_own(run: Path, files: dict[str, bytes], tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""Rules applied to scored runs: which strength each sweep gets, and what that is worth.
+
+Every sweep is asked on its own; one of a single image has nothing to choose. Values at the chosen strengths are looked
+up, never interpolated; a sweep without a choice, or whose image has no value, has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tedbench.errors import UsageError
+from tedbench.rules import Rule, Sweep
+from tedbench.types import MetricFacts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SWEEP = ("run", "method", "uid", "image_id", "seed")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a rule chose."""
+
+    table: pd.DataFrame
+    """A row a sweep: those of `SWEEP` that the scores have; `chosen`, whether anything was; its `strength` (nan for
+    none, or one that was not stated); `looked`, how many strengths' images the rule needed."""
+    reads: tuple[str, ...]
+    """Identities of the metrics that it read."""
+    upper_bound: bool
+
+    @property
+    def looked(self) -> float:
+        """Mean number of strengths a sweep that were needed."""
+        return float(self.table["looked"].mean())
+
+
+def choose(
+    rule: Rule, scores: pd.DataFrame, metrics: Mapping[str, MetricFacts], defaults: Mapping[str, float]
+) -> Choices:
+    """Ask a rule about every sweep.
+
+    Args:
+        rule: as `registry.make("rule", SPEC)` gives it.
+        scores: long form as `RunFolder.scores()`, perhaps with a column `run`; NaN where an image has no value.
+        metrics: by identity, as `RunFolder.metrics`.
+        defaults: each method's own strength; a method that is not there has none.
+
+    Raises:
+        UsageError: if a metric that the rule reads was not scored, or was scored under two identities; if a sweep does
+            not have the strength that was said.
+    """
+    import pandas as pd
+
+    identities = {spec: _identity(spec, metrics) for spec in rule.reads}
+    key = [name for name in SWEEP if name in scores]
+    rows = []
+    for at, group in scores.groupby(key, dropna=False, sort=False):
+        strengths = tuple(sorted(float(s) for s in group["strength"].dropna().unique()))
+        values = {(m, s): v for m, s, v in group[["metric", "strength", "value"]].itertuples(index=False)}
+        named = dict(zip(key, at, strict=True))
+
+        def value(spec: str, index: int, values: Mapping[tuple[str, float], float] = values,
+                  strengths: Sequence[float] = strengths) -> float:  # fmt: skip
+            return values.get((identities[spec], strengths[index]), math.nan)
+
+        if len(strengths) > 1:
+            sweep = Sweep(strengths, defaults.get(str(named["method"]), math.nan), value)
+            index = rule.choose(sweep)
+            strength, looked = (math.nan if index is None else strengths[index]), len(sweep.asked)
+        else:
+            index, strength, looked = 0, strengths[0] if strengths else math.nan, 1
+        rows.append({**named, "chosen": index is not None, "strength": strength, "looked": looked})
+    table = pd.DataFrame(rows, columns=[*key, "chosen", "strength", "looked"])
+    return Choices(table, tuple(identities.values()), rule.upper_bound)
+
+
+def outcomes(choices: Choices, scores: pd.DataFrame, otherwise: float = math.nan) -> pd.DataFrame:
+    """Scores of one metric at the chosen strengths: a row a sweep, with a column `value`.
+
+    Args:
+        choices: over the same sweeps.
+        scores: of one metric, long form.
+        otherwise: the value of a sweep that has none: 0 for metrics that are 0 or 1, where that is a failure.
+
+    Raises:
+        ValueError: if `scores` has a sweep's strength twice (two metrics in one frame, say).
+    """
+    key = [name for name in SWEEP if name in choices.table]
+    wanted = scores[[*key, "strength", "value"]]
+    found = choices.table.merge(wanted, on=[*key, "strength"], how="left", validate="one_to_one")
+    return found.assign(value=found["value"].where(found["chosen"]).fillna(otherwise))
+
+
+def shared_models(choices: Choices, reporting: str, metrics: Mapping[str, MetricFacts]) -> list[str]:
+    """Models that both chose and report: a number that a rule has raised by looking at it says little.
+
+    Args:
+        choices: of a rule.
+        reporting: identity of the metric that reports.
+        metrics: by identity.
+    """
+    model = str(metrics[reporting].facts.get("backbone", ""))
+    return [model] if model and any(metrics[one].facts.get("backbone") == model for one in choices.reads) else []
+
+
+def _identity(spec: str, metrics: Mapping[str, MetricFacts]) -> str:
+    found = [identity for identity, facts in metrics.items() if facts.spec == spec]
+    if not found:
+        scored = ", ".join(dict.fromkeys(facts.spec for facts in metrics.values())) or "nothing"
+        raise UsageError(f"a rule reads {spec}, which was not scored; scored: {scored}; see `tedbench score`")
+    if len(found) > 1:
+        raise UsageError(
+            f"{spec} was scored under {len(found)} identities ({', '.join(found)}); report such runs apart"
+        )
+    return found[0]

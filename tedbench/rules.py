@@ -1,0 +1,284 @@
+"""Rules that choose the strength of an edit, pair by pair. Each is a small plug-in, named by an entry point.
+
+A rule sees one sweep: strengths s_0 < … < s_n and, for those it asks about, values of metrics; v(i) is that at s_i.
+
+    fixed    the strength that was said, else the method's own default
+    budget   the greatest i with v(i) ≤ most, for a distance to the input (v(i) ≥ most, where higher is closer)
+    best     argmax v: with a metric that knows the truth, an upper bound and no method
+    knee     argmax of y'(i) − x'(i), both scaled to [0, 1] over the sweep: where the curve leaves the chord between
+             its ends farthest (the idea of Kneedle: Satopää et al. 2011)
+    gain     the least i with v(i) − v(0) ≥ least; the last where none has it
+    share    the least i with v(i) − v(0) ≥ of · max_j (v(j) − v(0))
+    bisect   `gain`, taking v to rise with the strength: it looks at the first strength, then at halves of what is left
+
+A strength whose image failed has no value, and no rule that saw it chooses it. A sweep without any value gives no
+choice, which counts as a failure. What each rule asked for is counted: who looks at every strength needs them all made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+from tedbench.errors import UsageError
+
+LPIPS = "lpips-alex@256"
+
+
+@dataclass
+class Sweep:
+    """One pair and seed at all strengths, as a rule sees it; it remembers what was asked."""
+
+    strengths: tuple[float, ...]
+    """In ascending order."""
+    default: float
+    """The method's own; nan where it is not known."""
+    values: Callable[[str, int], float]
+    """(spec of a metric, index of a strength) → value; nan for none."""
+    asked: set[int] = field(default_factory=set)
+    """Indices of the strengths whose image a rule needed."""
+
+    def __call__(self, metric: str, at: int) -> float:
+        """The value at a strength, which is counted from now on."""
+        self.asked.add(at)
+        return self.values(metric, at)
+
+    def all(self, metric: str) -> dict[int, float]:
+        """The values at all strengths that have one, by index."""
+        found = {at: self(metric, at) for at in range(len(self.strengths))}
+        return {at: value for at, value in found.items() if not math.isnan(value)}
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """Chooses a strength. Its fields are its configuration."""
+
+    upper_bound: ClassVar[bool]
+    """Whether it may look at what no user of a method has: the outcome itself."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Specs of the metrics that it asks for."""
+        ...
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """The index of a strength; None where there is none to choose."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One strength for all."""
+
+    upper_bound: ClassVar[bool] = False
+    at: ClassVar[str] = "strength"
+    strength: float = math.nan
+    """nan for the method's own default."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """The index of that strength.
+
+        Raises:
+            UsageError: if the sweep does not have it.
+        """
+        wanted = sweep.default if math.isnan(self.strength) else self.strength
+        near = [i for i, s in enumerate(sweep.strengths) if math.isclose(s, wanted, rel_tol=1e-9, abs_tol=1e-12)]
+        if not near:
+            shown = ", ".join(f"{s:g}" for s in sweep.strengths)
+            raise UsageError(f"rule fixed: no strength {wanted:g} among {shown}; name one of these: fixed@STRENGTH")
+        sweep.asked.add(near[0])
+        return near[0]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The greatest strength within a distance to the input."""
+
+    upper_bound: ClassVar[bool] = False
+    at: ClassVar[str] = "most"
+    most: float = 0.3
+    metric: str = LPIPS
+    higher_is_closer: bool = False
+    """Whether `most` is a least: for similarities to the input."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The distance."""
+        return (self.metric,)
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """None where nothing is within budget."""
+        sign = -1 if self.higher_is_closer else 1
+        inside = [i for i, value in sweep.all(self.metric).items() if sign * value <= sign * self.most]
+        return max(inside, default=None)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The strength that does best, by a metric that should know the truth; the least of equals."""
+
+    upper_bound: ClassVar[bool] = True
+    at: ClassVar[str] = "metric"
+    metric: str = "oracle-both"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What is to be great."""
+        return (self.metric,)
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """Higher is better."""
+        found = sweep.all(self.metric)
+        return min((i for i, v in found.items() if v == max(found.values())), default=None)
+
+
+@dataclass(frozen=True)
+class Knee:
+    """Where the gain is large for what it costs."""
+
+    upper_bound: ClassVar[bool] = False
+    at: ClassVar[str] = "gain"
+    gain: str = ""
+    """Spec of what should rise: `clip-text@MODEL`."""
+    cost: str = LPIPS
+
+    def __post_init__(self) -> None:
+        """A knee is of two metrics."""
+        _said("knee", "gain", self.gain)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Cost and gain."""
+        return (self.cost, self.gain)
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """The first of equals; the first strength where nothing moves."""
+        cost, gain = sweep.all(self.cost), sweep.all(self.gain)
+        both = sorted(cost.keys() & gain.keys())
+        if not both:
+            return None
+        x, y = (_scaled([values[i] for i in both]) for values in (cost, gain))
+        above = [b - a for a, b in zip(x, y, strict=True)]
+        return both[above.index(max(above))]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The least strength that gains enough."""
+
+    upper_bound: ClassVar[bool] = False
+    at: ClassVar[str] = "metric"
+    metric: str = ""
+    """Spec of what should rise: `clip-text@MODEL`, `clip-directional@MODEL`."""
+    least: float = 0.1
+
+    def __post_init__(self) -> None:
+        """A gain is of a metric."""
+        _said("gain", "metric", self.metric)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What should rise."""
+        return (self.metric,)
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """It stops at the first strength that will do, so that greater ones need not be made."""
+        start, last = math.nan, None
+        for at in range(len(sweep.strengths)):
+            value = sweep(self.metric, at)
+            if math.isnan(value):
+                continue
+            start, last = value if math.isnan(start) else start, at
+            if value - start >= self.least:
+                return at
+        return last
+
+
+@dataclass(frozen=True)
+class Share:
+    """The least strength that gains a share of all that the sweep gains."""
+
+    upper_bound: ClassVar[bool] = False
+    at: ClassVar[str] = "metric"
+    metric: str = ""
+    """As of `gain`."""
+    of: float = 0.8
+
+    def __post_init__(self) -> None:
+        """A share is of a metric, and of at most all."""
+        _said("share", "metric", self.metric)
+        if not 0 < self.of <= 1:
+            raise UsageError(f"rule share: of {self.of:g} is not above 0 and at most 1")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What should rise."""
+        return (self.metric,)
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """The first strength where nothing rises."""
+        found = sweep.all(self.metric)
+        if not found:
+            return None
+        start = found[min(found)]
+        most = max(found.values()) - start
+        return min(i for i, value in found.items() if value - start >= self.of * most)
+
+
+@dataclass(frozen=True)
+class Bisect:
+    """As `gain`, for a handful of images."""
+
+    upper_bound: ClassVar[bool] = False
+    at: ClassVar[str] = "metric"
+    metric: str = ""
+    """As of `gain`."""
+    least: float = 0.1
+    most: int = 5
+    """Strengths a sweep that it may look at, the first among them."""
+
+    def __post_init__(self) -> None:
+        """It needs the first strength and one more."""
+        _said("bisect", "metric", self.metric)
+        if self.most < 2:
+            raise UsageError(f"rule bisect: most {self.most} is too few; it looks at the first strength and another")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What should rise."""
+        return (self.metric,)
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """The least strength seen to gain enough; the last where none was; a failed image gains nothing.
+
+        The last strength is chosen unseen where nothing below gained enough, and is then counted, as it must be made.
+        """
+        start = sweep(self.metric, 0)
+        if math.isnan(start):
+            return None
+        low, high = 0, len(sweep.strengths) - 1  # low gains too little; high is the answer until a lesser one is seen
+        while high - low > 1 and len(sweep.asked | {high}) < self.most:
+            middle = (low + high) // 2
+            if sweep(self.metric, middle) - start >= self.least:
+                high = middle
+            else:
+                low = middle
+        sweep.asked.add(high)
+        return high
+
+
+def _scaled(values: list[float]) -> list[float]:
+    low, high = min(values), max(values)
+    return [(value - low) / (high - low) if high > low else 0.0 for value in values]
+
+
+def _said(rule: str, name: str, spec: str) -> None:
+    if not spec:
+        raise UsageError(f"rule {rule}: no metric named; give {rule}@clip-text@MODEL, say, or {rule}?{name}=SPEC")

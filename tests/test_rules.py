@@ -1,0 +1,118 @@
+"""Rules against what a reader of their definitions would choose, and what each of them needed to see."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tedbench.errors import UsageError
+from tedbench.rules import Best, Bisect, Budget, Fixed, Gain, Knee, Rule, Share, Sweep
+
+ETA = tuple(i / 10 for i in range(11))
+CLIP = "clip-text@toy"
+values = st.lists(st.floats(0, 1).map(lambda x: round(x, 3)), min_size=2, max_size=11)
+
+
+def sweep(strengths: tuple[float, ...] = ETA, default: float = 0.7, **metrics: list[float]) -> Sweep:
+    table = {name.replace("_", "-"): column for name, column in metrics.items()}
+    table[CLIP] = table.get("clip", [])
+    return Sweep(strengths, default, lambda metric, at: table[metric][at])
+
+
+def of(column: list[float]) -> Sweep:
+    return sweep(ETA[: len(column)], clip=column)
+
+
+def test_fixed_is_the_methods_own_or_what_was_said() -> None:
+    one = sweep()
+    assert Fixed().choose(one) == 7
+    assert one.asked == {7}
+    assert Fixed(0.3).choose(sweep()) == 3
+    with pytest.raises(UsageError, match=r"no strength 0\.35 among 0, 0\.1"):
+        Fixed(0.35).choose(sweep())
+
+
+def test_budget_is_the_greatest_within_though_a_lesser_is_not() -> None:
+    lpips = [0.1, 0.4, 0.2, 0.3, 0.31]
+    one = sweep(ETA[:5], lpips=lpips)
+    assert Budget(0.3, "lpips").choose(one) == 3
+    assert one.asked == set(range(5))
+    assert Budget(0.05, "lpips").choose(sweep(ETA[:5], lpips=lpips)) is None
+    assert Budget(0.35, "lpips", higher_is_closer=True).choose(sweep(ETA[:5], lpips=lpips)) == 1
+
+
+def test_best_is_an_upper_bound_and_the_least_of_equals() -> None:
+    assert Best("both").choose(sweep(ETA[:5], both=[0, 1, math.nan, 1, 0])) == 1
+    assert Best.upper_bound
+    assert not any(rule.upper_bound for rule in (Fixed, Budget, Knee, Gain, Share, Bisect))
+
+
+def test_knee_of_a_corner() -> None:
+    cost = [0.0, 0.0, 0.0, 0.5, 1.0]
+    gain = [0.0, 0.4, 0.9, 0.95, 1.0]
+    assert Knee("gain", "cost").choose(sweep(ETA[:5], gain=gain, cost=cost)) == 2
+    assert Knee("gain", "cost").choose(sweep(ETA[:5], gain=[0.2] * 5, cost=[0.1] * 5)) == 0
+
+
+@given(values, st.floats(0.01, 0.9))
+def test_gain_is_the_first_that_gains_enough(column: list[float], least: float) -> None:
+    passing = [i for i, v in enumerate(column) if v - column[0] >= least]
+    one = of(column)
+    chosen = Gain(CLIP, least).choose(one)
+    assert chosen == (passing[0] if passing else len(column) - 1)
+    assert one.asked == set(range(chosen + 1))
+
+
+@given(values, st.floats(0.1, 1))
+def test_share_is_of_what_the_sweep_gains(column: list[float], of_: float) -> None:
+    chosen = Share(CLIP, of_).choose(of(column))
+    most = max(column) - column[0]
+    assert chosen is not None
+    assert column[chosen] - column[0] >= of_ * most
+    assert all(v - column[0] < of_ * most for v in column[:chosen])
+
+
+@given(values, st.floats(0.01, 0.9), st.integers(2, 8))
+def test_bisect_finds_what_gain_finds_where_gains_rise(column: list[float], least: float, most: int) -> None:
+    rising = sorted(column)
+    one, every = of(rising), of(rising)
+    chosen, wanted = Bisect(CLIP, least, most).choose(one), Gain(CLIP, least).choose(every)
+    assert chosen is not None and wanted is not None
+    assert chosen >= wanted
+    assert chosen in one.asked
+    assert len(one.asked) <= max(2, most)
+    if most >= 2 + math.ceil(math.log2(len(rising))):
+        assert chosen == wanted
+
+
+def test_five_looks_are_enough_for_eleven_strengths_but_for_one() -> None:
+    found = []
+    for first in range(1, 11):
+        one = of([0.0] * first + [1.0] * (11 - first))
+        found.append(Bisect(CLIP, 0.5).choose(one))
+        assert len(one.asked) <= 5
+    assert sum(a != b for a, b in zip(found, range(1, 11), strict=True)) <= 1
+
+
+@pytest.mark.parametrize("rule", [Budget(1, CLIP), Best(CLIP), Gain(CLIP), Share(CLIP), Knee(CLIP, CLIP), Bisect(CLIP)])
+def test_what_failed_is_not_chosen(rule: Rule) -> None:
+    assert isinstance(rule, Rule)
+    assert rule.choose(of([math.nan] * 5)) is None
+    column = [0.0, math.nan, 0.5, math.nan, 1.0]
+    chosen = rule.choose(of(column))
+    assert chosen is not None
+    assert not math.isnan(column[chosen])
+    assert CLIP in rule.reads
+
+
+def test_what_cannot_be_is_refused() -> None:
+    for make in (lambda: Gain(), lambda: Knee(), lambda: Share(), lambda: Bisect()):
+        with pytest.raises(UsageError, match="no metric named"):
+            make()
+    with pytest.raises(UsageError, match="at most 1"):
+        Share(CLIP, 1.5)
+    with pytest.raises(UsageError, match="too few"):
+        Bisect(CLIP, 0.1, 1)
