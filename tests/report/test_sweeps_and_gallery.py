@@ -134,7 +134,8 @@ def test_rules_stand_beside_the_fixed_strength(run: Path, files: dict[str, bytes
         for metric in ("lpips-alex@64", "oracle-success")
     }
     assert found["lpips-alex@64"] == [
-        ("fixed", "0.5", "4", ""), (rules[0], "0.3", "4", "-0.2"), (rules[1], "", "0", ""), (rules[2], "1.0", "4", "0.5"),
+        ("fixed", "0.5", "4", ""), (rules[0], "0.3", "4", "-0.2"), (rules[1], "", "0", ""),
+        (rules[2], "1.0", "4", "0.5"),
     ]  # fmt: skip
     assert found["oracle-success"] == [  # nothing is within the second budget: that is a failure
         ("fixed", "0.0", "4", ""), (rules[0], "0.0", "4", "0.0"), (rules[1], "0.0", "4", "0.0"),
