@@ -46,17 +46,21 @@ def choose(
     Args:
         rule: as `registry.make("rule", SPEC)` gives it.
         scores: long form as `RunFolder.scores()`, perhaps with a column `run`; NaN where an image has no value.
-        metrics: by identity, as `RunFolder.metrics`.
-        defaults: each method's own strength; a method that is not there has none.
+        metrics: by identity, as `RunFolder.metrics`; of those that the scores have no row of, none is read.
+        defaults: the strength shown of each method; a method that is not there has none.
 
     Raises:
         UsageError: if a metric that the rule reads was not scored, or was scored under two identities; if a sweep does
             not have the strength that was said.
+        ValueError: if an image has two scores of one metric (two runs in one frame that does not name them, say).
     """
     import pandas as pd
 
-    identities = {spec: _identity(spec, metrics) for spec in rule.reads}
+    there = {name: facts for name, facts in metrics.items() if (scores["metric"] == name).any()}
+    identities = {spec: _identity(spec, there) for spec in rule.reads}
     key = [name for name in SWEEP if name in scores]
+    if scores.duplicated([*key, "strength", "metric"]).any():
+        raise ValueError("an image has two scores of one metric; name the runs in a column `run`")
     rows = []
     for at, group in scores.groupby(key, dropna=False, sort=False):
         strengths = tuple(sorted(float(s) for s in group["strength"].dropna().unique()))
@@ -68,7 +72,8 @@ def choose(
             return values.get((identities[spec], strengths[index]), math.nan)
 
         if len(strengths) > 1:
-            sweep = Sweep(strengths, defaults.get(str(named["method"]), math.nan), value)
+            default = defaults.get(str(named["method"]), math.nan)
+            sweep = Sweep(strengths, default, value, lambda spec: there[identities[spec]].higher_is_better)
             index = rule.choose(sweep)
             strength, looked = (math.nan if index is None else strengths[index]), len(sweep.asked)
         else:
@@ -84,7 +89,7 @@ def outcomes(choices: Choices, scores: pd.DataFrame, otherwise: float = math.nan
     Args:
         choices: over the same sweeps.
         scores: of one metric, long form.
-        otherwise: the value of a sweep that has none: 0 for metrics that are 0 or 1, where that is a failure.
+        otherwise: the value of a sweep without a choice: 0 where that is a failure, nan where a failure has no value.
 
     Raises:
         ValueError: if `scores` has a sweep's strength twice (two metrics in one frame, say).
@@ -92,7 +97,7 @@ def outcomes(choices: Choices, scores: pd.DataFrame, otherwise: float = math.nan
     key = [name for name in SWEEP if name in choices.table]
     wanted = scores[[*key, "strength", "value"]]
     found = choices.table.merge(wanted, on=[*key, "strength"], how="left", validate="one_to_one")
-    return found.assign(value=found["value"].where(found["chosen"]).fillna(otherwise))
+    return found.assign(value=found["value"].where(found["chosen"], otherwise))
 
 
 def shared_models(choices: Choices, reporting: str, metrics: Mapping[str, MetricFacts]) -> list[str]:
@@ -104,7 +109,9 @@ def shared_models(choices: Choices, reporting: str, metrics: Mapping[str, Metric
         metrics: by identity.
     """
     model = str(metrics[reporting].facts.get("backbone", ""))
-    return [model] if model and any(metrics[one].facts.get("backbone") == model for one in choices.reads) else []
+    if model and any(metrics[one].facts.get("backbone") == model for one in choices.reads):
+        return [model]
+    return [metrics[reporting].spec] if reporting in choices.reads else []
 
 
 def _identity(spec: str, metrics: Mapping[str, MetricFacts]) -> str:

@@ -38,14 +38,18 @@ class Design:
     correlation: float
     """ρ; nan where no photo has two pairs, or nothing varies."""
     effective: float
-    """n*."""
+    """n*; nan where ρ is not known and some photo has two pairs."""
     detectable: float
     """The smallest true difference found with a chance of `POWER` at level 5%; nan with fewer than two photos."""
 
 
 @dataclass(frozen=True)
 class Components:
-    """Variances of one image's value; nan where the data cannot tell (one seed, one pair a photo)."""
+    """Variances of one image's value; nan where the data cannot tell.
+
+    With one seed a pair, `seed` is nan and `pair` holds both; with one pair a photo, `pair` is nan and `image` holds
+    both.
+    """
 
     image: float
     pair: float
@@ -58,7 +62,7 @@ def design(values: Sequence[float], clusters: Sequence[Hashable], level: float =
     Args:
         values: n finite numbers, one a pair.
         clusters: the photo of each.
-        level: of the test that a difference should pass, in (0, 1).
+        level: 1 less the significance level of the test that a difference should pass, in (0, 1).
 
     Raises:
         ValueError: as `stats.clustered_mean`.
@@ -67,8 +71,7 @@ def design(values: Sequence[float], clusters: Sequence[Hashable], level: float =
     y, index = np.asarray(values, dtype=np.float64), stats.numbered(clusters)
     sizes = np.bincount(index).astype(np.float64)
     correlation = stats.intraclass(y, index)
-    shared = 0.0 if math.isnan(correlation) else correlation
-    effective = found.n / (1 + shared * (float(sizes @ sizes) / found.n - 1)) if found.n else 0.0
+    effective = stats.effective(sizes, correlation) if found.n else 0.0
     detectable = math.nan
     if found.clusters > 1 and math.isfinite(found.high):
         from scipy.stats import t

@@ -36,26 +36,30 @@ class Difference:
     p: float
     """Of the cluster sign-flip test, two-sided; nan without pairs."""
     unpaired: int
-    """Pairs that only one of the two has a value for. They are left out."""
+    """Pairs for which one of the two has no finite value. They are left out."""
 
 
-def paired(a: pd.DataFrame, b: pd.DataFrame, level: float = stats.LEVEL) -> Difference:
+def paired(a: pd.DataFrame, b: pd.DataFrame, level: float = stats.LEVEL, binary: bool = False) -> Difference:
     """Compare two methods pair by pair.
 
     Args:
         a, b: columns uid, image_id and value, one row a pair (seeds averaged: `stats.seed_means`); NaN for no value.
             Where a failure should count as one, give it the value of a failure first.
         level: coverage of the interval, in (0, 1).
+        binary: whether the values are of images that are 0 or 1. Most differences are 0 then, and the interval is t:
+            a bootstrap would draw many resamples without the few that are not.
 
     Raises:
         ValueError: if a pair stands in a table twice.
     """
     both = a.merge(b, on="uid", how="outer", suffixes=("", "_b"), validate="one_to_one")
-    there = both.dropna(subset=["value", "value_b"])
+    finite = np.isfinite(both["value"].to_numpy(np.float64)) & np.isfinite(both["value_b"].to_numpy(np.float64))
+    there = both[finite]
     d = (there["value"] - there["value_b"]).to_list()
     photos = there["image_id"].to_list()
     seen = int((both["value"].notna() | both["value_b"].notna()).sum())
-    return Difference(stats.interval(d, photos, level), sign_flip(d, photos), seen - len(there))
+    interval = (stats.clustered_mean if binary else stats.interval)(d, photos, level)
+    return Difference(interval, sign_flip(d, photos), seen - len(there))
 
 
 def sign_flip(differences: Sequence[float], clusters: Sequence[Hashable], flips: int = FLIPS) -> float:
@@ -73,7 +77,8 @@ def sign_flip(differences: Sequence[float], clusters: Sequence[Hashable], flips:
     if not len(d) or not np.isfinite(d).all():
         return math.nan
     sums = np.bincount(stats.numbered(clusters), weights=d)
-    observed = abs(float(sums.sum())) * (1 - 1e-12)  # the same sum, added in another order, is not smaller
+    # the same sum, added in another order, is not smaller
+    observed = abs(float(sums.sum())) - 1e-12 * float(np.abs(sums).sum())
     if len(sums) <= EXACT:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(sums))))
         return float(np.mean(np.abs(signs @ sums) >= observed))

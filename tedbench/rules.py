@@ -5,14 +5,15 @@ A rule sees one sweep: strengths s_0 < … < s_n and, for those it asks about, v
     fixed    the strength that was said, else the method's own default
     budget   the greatest i with v(i) ≤ most, for a distance to the input (v(i) ≥ most, where higher is closer)
     best     argmax v: with a metric that knows the truth, an upper bound and no method
-    knee     argmax of y'(i) − x'(i), both scaled to [0, 1] over the sweep: where the curve leaves the chord between
-             its ends farthest (the idea of Kneedle: Satopää et al. 2011)
+    knee     argmax of y'(i) − x'(i), gain less cost, both scaled to [0, 1] over the sweep: where the curve leaves the
+             chord between its ends farthest (the idea of Kneedle: Satopää et al. 2011)
     gain     the least i with v(i) − v(0) ≥ least; the last where none has it
     share    the least i with v(i) − v(0) ≥ of · max_j (v(j) − v(0))
     bisect   `gain`, taking v to rise with the strength: it looks at the first strength, then at halves of what is left
 
-A strength whose image failed has no value, and no rule that saw it chooses it. A sweep without any value gives no
-choice, which counts as a failure. What each rule asked for is counted: who looks at every strength needs them all made.
+Which way a metric points is its own fact: of a metric of which lower is better, gains are counted downwards. A strength
+whose image failed has no value, and no rule that saw it chooses it; without v(0) there is no gain. A sweep without a
+choice counts as a failure. What each rule asked for is counted: who looks at every strength needs them all made.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ class Sweep:
     strengths: tuple[float, ...]
     """In ascending order."""
     default: float
-    """The method's own; nan where it is not known."""
+    """The strength that is shown of the method: its own, where the sweep holds it; nan where it is not known."""
     values: Callable[[str, int], float]
     """(spec of a metric, index of a strength) → value; nan for none."""
+    higher_is_better: Callable[[str], bool]
+    """By spec of a metric."""
     asked: set[int] = field(default_factory=set)
     """Indices of the strengths whose image a rule needed."""
 
@@ -49,6 +52,16 @@ class Sweep:
         """The values at all strengths that have one, by index."""
         found = {at: self(metric, at) for at in range(len(self.strengths))}
         return {at: value for at, value in found.items() if not math.isnan(value)}
+
+    def worth(self, metric: str) -> dict[int, float]:
+        """The finite ones (not the PSNR of an equal image), turned so that higher is better."""
+        sign = 1 if self.higher_is_better(metric) else -1
+        return {at: sign * value for at, value in self.all(metric).items() if math.isfinite(value)}
+
+    def gain(self, metric: str, at: int) -> float:
+        """What a strength gains on the first one; nan where either has no value."""
+        change = self(metric, at) - self(metric, 0)
+        return change if self.higher_is_better(metric) else -change
 
 
 @runtime_checkable
@@ -104,9 +117,8 @@ class Budget:
     upper_bound: ClassVar[bool] = False
     at: ClassVar[str] = "most"
     most: float = 0.3
+    """The largest distance allowed, or the smallest closeness where higher is closer."""
     metric: str = LPIPS
-    higher_is_closer: bool = False
-    """Whether `most` is a least: for similarities to the input."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -115,7 +127,7 @@ class Budget:
 
     def choose(self, sweep: Sweep) -> int | None:
         """None where nothing is within budget."""
-        sign = -1 if self.higher_is_closer else 1
+        sign = -1 if sweep.higher_is_better(self.metric) else 1
         inside = [i for i, value in sweep.all(self.metric).items() if sign * value <= sign * self.most]
         return max(inside, default=None)
 
@@ -134,8 +146,8 @@ class Best:
         return (self.metric,)
 
     def choose(self, sweep: Sweep) -> int | None:
-        """Higher is better."""
-        found = sweep.all(self.metric)
+        """The first of equals."""
+        found = sweep.worth(self.metric)
         return min((i for i, v in found.items() if v == max(found.values())), default=None)
 
 
@@ -160,12 +172,12 @@ class Knee:
 
     def choose(self, sweep: Sweep) -> int | None:
         """The first of equals; the first strength where nothing moves."""
-        cost, gain = sweep.all(self.cost), sweep.all(self.gain)
-        both = sorted(cost.keys() & gain.keys())
+        closeness, gain = sweep.worth(self.cost), sweep.worth(self.gain)
+        both = sorted(closeness.keys() & gain.keys())
         if not both:
             return None
-        x, y = (_scaled([values[i] for i in both]) for values in (cost, gain))
-        above = [b - a for a, b in zip(x, y, strict=True)]
+        kept, gained = (_scaled([values[i] for i in both]) for values in (closeness, gain))
+        above = [a + b for a, b in zip(kept, gained, strict=True)]  # y' − x', since x' is 1 less what is kept
         return both[above.index(max(above))]
 
 
@@ -190,14 +202,14 @@ class Gain:
 
     def choose(self, sweep: Sweep) -> int | None:
         """It stops at the first strength that will do, so that greater ones need not be made."""
-        start, last = math.nan, None
+        last = None
         for at in range(len(sweep.strengths)):
-            value = sweep(self.metric, at)
-            if math.isnan(value):
-                continue
-            start, last = value if math.isnan(start) else start, at
-            if value - start >= self.least:
+            gained = sweep.gain(self.metric, at)
+            if gained >= self.least:
                 return at
+            last = last if math.isnan(gained) else at
+            if last is None:
+                break  # the first strength has no value
         return last
 
 
@@ -224,12 +236,11 @@ class Share:
 
     def choose(self, sweep: Sweep) -> int | None:
         """The first strength where nothing rises."""
-        found = sweep.all(self.metric)
-        if not found:
+        found = sweep.worth(self.metric)
+        if 0 not in found:
             return None
-        start = found[min(found)]
-        most = max(found.values()) - start
-        return min(i for i, value in found.items() if value - start >= self.of * most)
+        most = max(found.values()) - found[0]
+        return min(i for i, value in found.items() if value - found[0] >= self.of * most)
 
 
 @dataclass(frozen=True)
@@ -260,13 +271,12 @@ class Bisect:
 
         The last strength is chosen unseen where nothing below gained enough, and is then counted, as it must be made.
         """
-        start = sweep(self.metric, 0)
-        if math.isnan(start):
+        if math.isnan(sweep(self.metric, 0)):
             return None
         low, high = 0, len(sweep.strengths) - 1  # low gains too little; high is the answer until a lesser one is seen
         while high - low > 1 and len(sweep.asked | {high}) < self.most:
             middle = (low + high) // 2
-            if sweep(self.metric, middle) - start >= self.least:
+            if sweep.gain(self.metric, middle) >= self.least:
                 high = middle
             else:
                 low = middle

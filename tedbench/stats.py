@@ -9,10 +9,12 @@ With n pairs on G photos (the clusters), of sizes m_g:
                interval.
 `bootstrap-t`  [ȳ − q_{1−α/2} √V, ȳ − q_{α/2} √V], q the quantiles of (ȳ* − ȳ)/√V* over resamples of whole photos (Efron
                1982; Cameron, Gelbach and Miller 2008): where values are skewed, √V and ȳ are correlated, and the t
-               interval misses on one side.
+               interval misses on one side. From 10 photos on, and where nearly every resample varies: of mostly equal
+               values many do not, and the t interval is given.
 `wilson`       Wilson's interval for the proportion p = ȳ of n* = n / (1 + ρ (Σ m_g² / n − 1)) independent pairs (Kish),
-               with the t quantile of n* − 1 degrees for the normal one (Korn and Graubard 1998). ρ is the intraclass
-               correlation by analysis of variance, within [0, 1], and 1 where all pairs agree and nothing shows it.
+               with the t quantile of G−1 degrees for the normal one, as Korn and Graubard (1998) do. ρ is the
+               intraclass correlation by analysis of variance, within [0, 1], and 1 where all pairs agree and nothing
+               shows it. Of seeds averaged it is wider than need be: p (1 − p) is the spread of single images.
 
 Which one is by rule, not by eye: see `interval`. How often they cover on TEdBench's numbers of pairs a photo is in
 results/benchmarks/interval_coverage.json.
@@ -36,6 +38,8 @@ LEVEL = 0.95
 SKEWED = 0.5
 """Sample skewness, in absolute value, from which a mean gets a bootstrap-t interval."""
 RESAMPLES = 9999
+FEW = 10
+"""Photos below which a bootstrap has too few different resamples."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,7 @@ def clustered_proportion(values: Sequence[float], clusters: Sequence[Hashable], 
         raise ValueError("a proportion is of values between 0 and 1")
     if sample.bare:
         return sample.without()
-    from scipy.stats import t
-
-    p, n = sample.mean, sample.effective
-    q2 = float(t.ppf((1 + level) / 2, max(n - 1, 1.0))) ** 2
+    p, n, q2 = sample.mean, sample.effective, sample.quantile**2
     spread = p * (1 - p)
     centre = (p + q2 / (2 * n)) / (1 + q2 / n)
     half = math.sqrt(q2 * (spread / n + q2 / (4 * n * n))) / (1 + q2 / n)
@@ -119,15 +120,14 @@ def bootstrap_t(
 ) -> Interval:
     """Mean and bootstrap-t interval over whole clusters, from draws that are the same each time.
 
-    Resamples without spread (one photo drawn again and again) have no t and are left out; where that leaves fewer than
-    half, the t interval is given, and said to be one. Arguments and errors else as `clustered_mean`.
+    A resample that does not vary has no t; with more than (1 − level)/2 of those the quantiles are not known, and the
+    t interval is given, and said to be one; so it is below `FEW` photos. Arguments and errors else as `clustered_mean`.
     """
     sample = _sample(values, clusters, level)
-    if sample.bare or sample.error == 0:
+    if sample.bare or len(sample.sizes) < FEW or sample.error == 0:
         return clustered_mean(values, clusters, level)
-    weights = resampled(len(sample.sizes), resamples)
-    t = sample.studentised(weights)
-    if len(t) < resamples / 2:
+    t = sample.studentised(resampled(len(sample.sizes), resamples))
+    if len(t) < resamples * (1 + level) / 2:
         return clustered_mean(values, clusters, level)
     low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
     ends = sample.mean - float(high) * sample.error, sample.mean - float(low) * sample.error
@@ -172,6 +172,17 @@ def intraclass(y: NDArray[np.float64], index: NDArray[np.int64]) -> float:
     size = (n - float(sizes @ sizes) / n) / (clusters - 1)
     found = (mean_between - mean_within) / (mean_between + (size - 1) * mean_within)
     return min(max(found, 0.0), 1.0)
+
+
+def effective(sizes: NDArray[np.float64], correlation: float) -> float:
+    """n* of the docstring at the top: independent pairs that would say as much about the mean.
+
+    Args:
+        sizes: pairs of each photo.
+        correlation: ρ in [0, 1]; nan where it is not known, which is nan unless every photo has one pair.
+    """
+    n, squares = float(sizes.sum()), float(sizes @ sizes)
+    return n if squares == n else n / (1 + correlation * (squares / n - 1))
 
 
 def skewness(y: NDArray[np.float64]) -> float:
@@ -235,7 +246,7 @@ class _Sample:
     @property
     def effective(self) -> float:
         """n*: independent pairs that would say as much about the mean."""
-        return self.n / (1 + self.correlation * (float(self.sizes @ self.sizes) / self.n - 1))
+        return effective(self.sizes, self.correlation)
 
     @property
     def quantile(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +204,11 @@ class MetricFacts:
     def binary(self) -> bool:
         """Whether an image's value is 0 or 1, so that a mean is a proportion."""
         return self.facts.get("values") == "binary"
+
+    @property
+    def of_failure(self) -> float:
+        """The value of an edit that failed: 0 for a success that is 0 or 1, else nan, as nobody knows."""
+        return 0.0 if self.binary and self.higher_is_better else math.nan
 
 
 @dataclass(frozen=True)

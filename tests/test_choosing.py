@@ -14,7 +14,7 @@ CHOOSES, REPORTS, LPIPS, BOTH = "clip-a/cos", "clip-b/cos", "lpips-0.1/64", "ora
 
 
 def facts(spec: str, identity: str, **named: str) -> MetricFacts:
-    return MetricFacts(spec, identity, True, 0, 1, named)
+    return MetricFacts(spec, identity, not spec.startswith("lpips"), 0, 1, named)
 
 
 METRICS = {
@@ -74,11 +74,11 @@ def test_fixed_takes_the_methods_own() -> None:
 
 
 def test_one_image_is_its_own_choice_stated_or_not() -> None:
-    alone = of(REPORTS)[of(REPORTS)["strength"] == 0]
+    alone = of(CHOOSES)[of(CHOOSES)["strength"] == 0]
     for strength in (0.0, math.nan):
         one = alone.assign(strength=strength)
         found = choosing.choose(Gain("clip-text@a"), one, METRICS, {})
-        assert choosing.outcomes(found, one)["value"].tolist() == [0.2] * 4
+        assert choosing.outcomes(found, one)["value"].tolist() == [0.1] * 4
         assert found.looked == 1
 
 
@@ -93,9 +93,15 @@ def test_a_sweep_that_failed_has_no_value_even_beside_unstated_strengths() -> No
 def test_what_the_rule_reads_must_have_been_scored_once() -> None:
     with pytest.raises(UsageError, match="reads clip-text@c, which was not scored; scored: clip-text@a"):
         choosing.choose(Gain("clip-text@c"), TABLE, METRICS, {})
-    twice = {**METRICS, "other": facts("clip-text@a", "other")}
+    two = {**METRICS, "other": facts("clip-text@a", "other")}
+    both = pd.concat([TABLE, of(CHOOSES).assign(metric="other")])
     with pytest.raises(UsageError, match="under 2 identities"):
-        choosing.choose(Gain("clip-text@a"), TABLE, twice, {})
+        choosing.choose(Gain("clip-text@a"), both, two, {})
+    assert choosing.choose(Gain("clip-text@a"), TABLE, two, {}).reads == (CHOOSES,)  # that of another run is not ours
+    with pytest.raises(UsageError, match="not scored"):
+        choosing.choose(Gain("clip-text@a"), of(LPIPS), METRICS, {})
+    with pytest.raises(ValueError, match="two scores"):
+        choosing.choose(Gain("clip-text@a"), pd.concat([TABLE, TABLE]), METRICS, {})
 
 
 def test_who_chooses_should_not_report() -> None:

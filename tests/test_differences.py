@@ -79,6 +79,24 @@ def test_pairs_are_matched_by_uid() -> None:
     assert found.p == 0.5
 
 
+def test_an_equal_image_has_no_difference() -> None:
+    found = paired(table([math.inf, 30.0, 31.0]), table([math.inf, 28.0, 30.0]))
+    assert (found.interval.mean, found.interval.n, found.unpaired) == (1.5, 2, 1)
+
+
+@pytest.mark.parametrize("wins", [1, 2, 3, 4])
+def test_a_few_successes_do_not_prove_what_the_test_denies(wins: int) -> None:
+    """Of mostly equal values a bootstrap draws many resamples without the few that are not."""
+    found = paired(table([1.0] * wins + [0.0] * (39 - wins)), table([0.0] * 39), binary=True)
+    assert found.interval.kind == "t"
+    assert found.p > 0.1
+    assert found.interval.low < 0.005
+
+
+def test_cancelling_differences_prove_nothing() -> None:
+    assert sign_flip([0.1, 0.1, 0.1, -0.3], range(4)) == 1
+
+
 def test_a_pair_twice_is_refused() -> None:
     twice = pd.concat([table([1.0]), table([2.0])])
     with pytest.raises(ValueError, match="not a one-to-one"):

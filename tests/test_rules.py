@@ -13,13 +13,14 @@ from tedbench.rules import Best, Bisect, Budget, Fixed, Gain, Knee, Rule, Share,
 
 ETA = tuple(i / 10 for i in range(11))
 CLIP = "clip-text@toy"
+LOWER = ("lpips", "cost")
 values = st.lists(st.floats(0, 1).map(lambda x: round(x, 3)), min_size=2, max_size=11)
 
 
 def sweep(strengths: tuple[float, ...] = ETA, default: float = 0.7, **metrics: list[float]) -> Sweep:
     table = {name.replace("_", "-"): column for name, column in metrics.items()}
     table[CLIP] = table.get("clip", [])
-    return Sweep(strengths, default, lambda metric, at: table[metric][at])
+    return Sweep(strengths, default, lambda metric, at: table[metric][at], lambda metric: metric not in LOWER)
 
 
 def of(column: list[float]) -> Sweep:
@@ -41,11 +42,12 @@ def test_budget_is_the_greatest_within_though_a_lesser_is_not() -> None:
     assert Budget(0.3, "lpips").choose(one) == 3
     assert one.asked == set(range(5))
     assert Budget(0.05, "lpips").choose(sweep(ETA[:5], lpips=lpips)) is None
-    assert Budget(0.35, "lpips", higher_is_closer=True).choose(sweep(ETA[:5], lpips=lpips)) == 1
+    assert Budget(0.35, "ssim").choose(sweep(ETA[:5], ssim=lpips)) == 1
 
 
 def test_best_is_an_upper_bound_and_the_least_of_equals() -> None:
     assert Best("both").choose(sweep(ETA[:5], both=[0, 1, math.nan, 1, 0])) == 1
+    assert Best("lpips").choose(sweep(ETA[:3], lpips=[0.3, 0.1, 0.6])) == 1
     assert Best.upper_bound
     assert not any(rule.upper_bound for rule in (Fixed, Budget, Knee, Gain, Share, Bisect))
 
@@ -54,6 +56,8 @@ def test_knee_of_a_corner() -> None:
     cost = [0.0, 0.0, 0.0, 0.5, 1.0]
     gain = [0.0, 0.4, 0.9, 0.95, 1.0]
     assert Knee("gain", "cost").choose(sweep(ETA[:5], gain=gain, cost=cost)) == 2
+    closeness = [40 - 20 * c for c in cost]  # the same corner, by a PSNR
+    assert Knee("gain", "psnr").choose(sweep(ETA[:5], gain=gain, psnr=closeness)) == 2
     assert Knee("gain", "cost").choose(sweep(ETA[:5], gain=[0.2] * 5, cost=[0.1] * 5)) == 0
 
 
@@ -106,6 +110,18 @@ def test_what_failed_is_not_chosen(rule: Rule) -> None:
     assert chosen is not None
     assert not math.isnan(column[chosen])
     assert CLIP in rule.reads
+
+
+@pytest.mark.parametrize("rule", [Gain(CLIP), Share(CLIP), Bisect(CLIP)])
+def test_without_the_first_image_there_is_no_gain(rule: Rule) -> None:
+    assert rule.choose(of([math.nan, 0.3, 0.35])) is None
+
+
+@pytest.mark.parametrize("rule", [Best(CLIP), Share(CLIP), Knee(CLIP, CLIP)])
+def test_the_psnr_of_an_equal_image_is_no_number_to_choose_by(rule: Rule) -> None:
+    assert rule.choose(of([0.1, math.inf, 0.3])) in (0, 2)
+    assert rule.choose(of([math.inf] * 3)) is None
+    assert Budget(1, CLIP).choose(of([0.1, math.inf, 0.3])) == 1  # but it is as close as can be
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -125,7 +125,7 @@ def rows_of(sizes: list[int]) -> list[int]:
 def test_a_proportion_without_shared_photos_is_wilson_with_a_t_quantile(y: list[bool]) -> None:
     n, p = len(y), sum(y) / len(y)
     found = clustered_proportion(list(map(float, y)), range(n))
-    q = scipy.stats.t.ppf(0.975, n - 1)
+    q = scipy.stats.t.ppf(0.975, len(y) - 1)
     # the ends are where the score test with that quantile changes its mind
     for end in (found.low, found.high):
         if 0 < end < 1:
@@ -163,8 +163,7 @@ def brute(y: list[float], g: list[int], draws: np.ndarray) -> tuple[float, float
                 values += [v for v, c in zip(y, g, strict=True) if c == cluster]
                 groups += [k] * g.count(cluster)
                 k += 1
-        if np.ptp(values) > 0:
-            ts.append((np.mean(values) - np.mean(y)) / error(values, groups))
+        ts.append((np.mean(values) - np.mean(y)) / error(values, groups))
     low, high = np.quantile(ts, [0.025, 0.975])
     return np.mean(y) - high * error(y, g), np.mean(y) - low * error(y, g)
 
@@ -179,6 +178,28 @@ def test_bootstrap_t_is_what_it_says() -> None:
     assert found == bootstrap_t(y, g, resamples=300)  # the same each time
     long_tail = bootstrap_t(np.exp(random.normal(size=60)).tolist(), range(60))
     assert long_tail.high - long_tail.mean > long_tail.mean - long_tail.low  # leans to where the tail is
+
+
+@pytest.mark.parametrize("ones", [1, 2, 3])
+def test_of_mostly_equal_values_no_bootstrap_is_given(ones: int) -> None:
+    """A seventh or more of the resamples would have none of the ones: no spread, and no t."""
+    y = [1.0] * ones + [0.0] * (39 - ones)
+    assert bootstrap_t(y, range(39)) == clustered_mean(y, range(39))
+    assert interval(y, range(39)).low < 0 < interval(y, range(39)).high
+
+
+def test_few_photos_say_little() -> None:
+    two = clustered_proportion([1.0, 0.0] * 15, rows_of([15, 15]))
+    assert two.high - two.low > 0.8  # 30 pairs, but two photos
+    skewed = [0.0, 0.1, 0.2, 0.1, 5.0]
+    assert interval(skewed, range(5)) == clustered_mean(skewed, range(5))
+
+
+@given(samples)
+def test_the_mean_is_inside(rows: list[tuple[float, int]]) -> None:
+    y, g = split(rows)
+    found = bootstrap_t(y * 3, [c + 6 * k for k in range(3) for c in g], resamples=300)
+    assert found.low - 1e-9 <= found.mean <= found.high + 1e-9
 
 
 def test_the_rule() -> None:

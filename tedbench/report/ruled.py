@@ -12,6 +12,7 @@ from tedbench.choosing import Choices
 from tedbench.report.shown import Key, Shown
 from tedbench.report.table import LEVEL, Material
 from tedbench.rules import Fixed
+from tedbench.types import MetricFacts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 FIXED = "fixed"
 COLUMNS = (
     "run", "method", "rule", "upper_bound", "looked", "of", "strength", "metric", "spec", "higher_is_better", "mean",
-    "low", "high", "interval", "n", "asked", "gain", "gain_low", "gain_high", "p", "shares_model",
+    "low", "high", "interval", "n", "asked", "gain", "gain_low", "gain_high", "gain_n", "p", "unchosen", "sweeps",
+    "shares_model",
 )  # fmt: skip
 
 
@@ -36,8 +38,9 @@ class _Ruled:
 def table(material: Material, specs: Sequence[str], shown: Mapping[Key, Shown]) -> pd.DataFrame:
     """A row for each swept method, rule and metric, with `COLUMNS`; empty where no rule is asked for.
 
-    `gain` is what the rule adds to the fixed strength, pair by pair; `p` is of the sign-flip test, not adjusted. The
-    fixed strength comes first and is there whether asked for or not.
+    `gain` is what the rule adds to the fixed strength, pair by pair, over the `gain_n` pairs for which both have a
+    value; `p` is of the sign-flip test, not adjusted. Of `sweeps`, the rule chose nothing in `unchosen`. The fixed
+    strength comes first and is there whether asked for or not.
 
     Raises:
         UsageError, UnknownName, PluginError: if a rule cannot be made, or reads what was not scored.
@@ -51,35 +54,42 @@ def table(material: Material, specs: Sequence[str], shown: Mapping[Key, Shown]) 
             if one.of < 2:
                 continue
             mine = material.scores[(material.scores["run"] == run) & (material.scores["method"] == method)]
-            base = _applied(FIXED, Fixed(one.strength), mine, material)
-            for ruled in (base, *(_applied(spec, rule, mine, material) for spec, rule in rules.items())):
-                rows += [_row(ruled, base, metric, one, material) for metric in ruled.values]
+            facts = material.opened[run].metrics if run in material.opened else material.metrics
+            asked = {FIXED: Fixed(), **rules}
+            base, *others = (_applied(spec, rule, mine, facts, {method: one.strength}) for spec, rule in asked.items())
+            for ruled in (base, *others):
+                rows += [_row(ruled, base, facts[m], one, len(material.pairs), facts) for m in ruled.values]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _applied(spec: str, rule: Any, scores: pd.DataFrame, material: Material) -> _Ruled:
-    choices, values = choosing.choose(rule, scores, material.metrics, {}), {}
+def _applied(
+    spec: str, rule: Any, scores: pd.DataFrame, facts: Mapping[str, MetricFacts], defaults: Mapping[str, float]
+) -> _Ruled:
+    choices, values = choosing.choose(rule, scores, facts, defaults), {}
     for identity, of in scores.groupby("metric", sort=False):
-        facts = material.metrics[str(identity)]
-        found = choosing.outcomes(choices, of, 0.0 if facts.binary else math.nan)
+        found = choosing.outcomes(choices, of, facts[str(identity)].of_failure)
         values[str(identity)] = stats.seed_means(found, ["run", "method", "uid", "image_id"])
     return _Ruled(spec, choices, values)
 
 
-def _row(ruled: _Ruled, base: _Ruled, metric: str, shown: Shown, material: Material) -> dict[str, Any]:
-    facts, values, chosen = material.metrics[metric], ruled.values[metric], ruled.choices.table
+def _row(
+    ruled: _Ruled, base: _Ruled, facts: MetricFacts, shown: Shown, asked: int, known: Mapping[str, MetricFacts]
+) -> dict[str, Any]:
+    values, chosen = ruled.values[facts.identity], ruled.choices.table
     there = values.dropna(subset="value")
     found = stats.interval(there["value"].to_list(), there["image_id"].to_list(), LEVEL, facts.binary)
-    versus = differences.paired(values[["uid", "image_id", "value"]], base.values[metric][["uid", "image_id", "value"]])
-    itself = ruled is base
+    gained: dict[str, Any] = dict.fromkeys(("gain", "gain_low", "gain_high", "gain_n", "p"), math.nan)
+    if ruled is not base:
+        columns = ["uid", "image_id", "value"]
+        versus = differences.paired(values[columns], base.values[facts.identity][columns], LEVEL, facts.binary)
+        ends = {"gain": versus.interval.mean, "gain_low": versus.interval.low, "gain_high": versus.interval.high}
+        gained = {**ends, "gain_n": versus.interval.n, "p": versus.p}
     return {
         "run": chosen["run"].iloc[0], "method": chosen["method"].iloc[0], "rule": ruled.spec,
         "upper_bound": ruled.choices.upper_bound, "looked": ruled.choices.looked, "of": shown.of,
-        "strength": float(chosen["strength"].mean()), "metric": metric, "spec": facts.spec,
+        "strength": float(chosen["strength"].mean()), "metric": facts.identity, "spec": facts.spec,
         "higher_is_better": facts.higher_is_better, "mean": found.mean, "low": found.low, "high": found.high,
-        "interval": found.kind, "n": found.n, "asked": len(material.pairs),
-        "gain": math.nan if itself else versus.interval.mean,
-        "gain_low": math.nan if itself else versus.interval.low,
-        "gain_high": math.nan if itself else versus.interval.high, "p": math.nan if itself else versus.p,
-        "shares_model": ", ".join(choosing.shared_models(ruled.choices, metric, material.metrics)),
+        "interval": found.kind, "n": found.n, "asked": asked, **gained,
+        "unchosen": int((~chosen["chosen"]).sum()), "sweeps": len(chosen),
+        "shares_model": ", ".join(choosing.shared_models(ruled.choices, facts.identity, known)),
     }  # fmt: skip

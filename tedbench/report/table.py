@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 SETTING = ["run", "method", "strength"]
+CELL = ["method", "uid", "seed", "strength"]
 COLUMNS = (
     "run", "method", "strength", "metric", "spec", "family", "backbone", "size", "fit", "convention", "custom",
     "higher_is_better", "mean", "low", "high", "interval", "median", "n", "asked", "failed", "missing", "unscored",
@@ -74,10 +75,19 @@ def gather(folders: Sequence[Path]) -> Material:
         runs,
         next(iter(opened.values())).pairs(),
         pd.concat([one.cells().assign(run=name) for name, one in opened.items()], ignore_index=True),
-        pd.concat([one.scores().assign(run=name) for name, one in opened.items()], ignore_index=True),
+        pd.concat([_with_failures(one).assign(run=name) for name, one in opened.items()], ignore_index=True),
         {identity: facts for one in reversed(opened.values()) for identity, facts in one.metrics.items()},
         opened,
     )
+
+
+def _with_failures(run: RunFolder) -> pd.DataFrame:
+    """Scores in which an edit that failed has the value of a failure, where a metric knows one."""
+    scores, cells = run.scores(), run.cells()
+    failed = cells.loc[cells["status"] == "failed", CELL].drop_duplicates().assign(gone=True)
+    worth = scores["metric"].map({name: facts.of_failure for name, facts in run.metrics.items()})
+    gone = scores.merge(failed, on=CELL, how="left")["gone"].notna().to_numpy()
+    return scores.assign(value=scores["value"].where(~gone, worth)) if gone.any() else scores
 
 
 def check_one_dataset(runs: Mapping[str, Run]) -> None:
@@ -110,7 +120,13 @@ def summary(material: Material) -> pd.DataFrame:
 
     values, rows = pair_values(material), []
     by_setting = dict(list(values.groupby([*SETTING, "metric"], dropna=False, sort=False)))
-    scored = material.scores.dropna(subset="value").groupby([*SETTING, "metric"], dropna=False, sort=False).size()
+    made = material.cells.loc[material.cells["status"] == "ok", ["run", *CELL]]
+    scored = (
+        material.scores.dropna(subset="value")
+        .merge(made, on=["run", *CELL])
+        .groupby([*SETTING, "metric"], dropna=False, sort=False)
+        .size()
+    )
     counted = {_key(k): n for k, n in scored.items()}
     lookup = {_key(k): group for k, group in by_setting.items()}
     for setting, cells in material.cells.groupby(SETTING, dropna=False, sort=False):
@@ -134,17 +150,18 @@ def summary(material: Material) -> pd.DataFrame:
 
 
 def by_category(material: Material) -> pd.DataFrame:
-    """Means within each category: run, method, strength, metric, category, mean, low, high, n, images; may be empty."""
+    """Means within each category: run, method, strength, metric, category, mean, low, high, n, asked, images."""
     import pandas as pd
 
     rows = []
-    values = pair_values(material).dropna(subset=["value", "category"])
-    for key, group in values.groupby([*SETTING, "metric", "category"], dropna=False, sort=True):
-        binary = material.metrics[str(key[3])].binary
+    values = pair_values(material).dropna(subset="category")
+    for key, every in values.groupby([*SETTING, "metric", "category"], dropna=False, sort=True):
+        group, binary = every.dropna(subset="value"), material.metrics[str(key[3])].binary
         found = stats.interval(group["value"].to_list(), group["image_id"].to_list(), LEVEL, binary)
-        numbers = {"mean": found.mean, "low": found.low, "high": found.high, "n": found.n, "images": found.clusters}
+        counts = {"n": found.n, "asked": every["uid"].nunique(), "images": found.clusters}
+        numbers = {"mean": found.mean, "low": found.low, "high": found.high, **counts}
         rows.append({**dict(zip([*SETTING, "metric", "category"], key, strict=True)), **numbers})
-    return pd.DataFrame(rows, columns=[*SETTING, "metric", "category", "mean", "low", "high", "n", "images"])
+    return pd.DataFrame(rows, columns=[*SETTING, "metric", "category", "mean", "low", "high", "n", "asked", "images"])
 
 
 def failures(material: Material) -> pd.DataFrame:
@@ -155,12 +172,14 @@ def failures(material: Material) -> pd.DataFrame:
 
     there = material.cells[material.cells["status"] == "ok"][columns[:5]]
     empty = material.scores[material.scores["value"].isna()].merge(there, on=columns[:5])
-    empty = empty.assign(status="unscored", error=[_why(material, *row) for row in empty[["metric", "uid"]].to_numpy()])
+    empty = empty.assign(
+        status="unscored", error=[_why(material, *row) for row in empty[["run", "metric", "uid"]].to_numpy()]
+    )
     return pd.concat([bad, empty[columns]], ignore_index=True) if len(empty) else bad.reset_index(drop=True)
 
 
-def _why(material: Material, metric: str, uid: str) -> str:
-    facts = material.metrics[metric]
+def _why(material: Material, run: str, metric: str, uid: str) -> str:
+    facts = (material.opened[run].metrics if run in material.opened else material.metrics)[metric]
     return f"{facts.spec}: {facts.unscored.get(uid, 'no value')}"
 
 

@@ -10,7 +10,7 @@ HOW = (
     "Mean over pairs; seeds are averaged within a pair first. Intervals are at 95% and take photos as the independent "
     "units, since pairs about one photo are not: cluster-robust t; bootstrap-t over photos where the sample skewness "
     "exceeds 0.5; Wilson's on the effective number of pairs where an image is 0 or 1. table.csv says which. Pairs: "
-    "scored / asked. Failed, missing and unscored count images."
+    "scored / asked. Failed, missing and unscored count images. A failed edit is 0 where success is 0 or 1."
 )
 CLIP_HOW = (
     " ×100 and 2.5·max(cos, 0) show the same cosines as other papers do; CLIPScore proper also puts “A photo depicts ” "
@@ -31,9 +31,9 @@ FIGURE = (
 
 RULES = (
     "Each swept method with its strength chosen by a rule, sweep by sweep, beside the fixed strength of the tables "
-    "above. Looked: strengths a sweep whose images the rule needed. Gain: over the fixed strength, pair by pair. Where "
-    "an image is 0 or 1, a sweep without a choice is a failure; else it has no value. p: cluster sign-flip test, "
-    "exploratory, not adjusted for the number of rules and metrics."
+    "above. Looked: strengths a sweep whose images the rule needed. Unchosen: sweeps in which it chose nothing; those "
+    "are failures of a success that is 0 or 1, else without a value. Gain: over the fixed strength, pair by pair. p: "
+    "cluster sign-flip test, exploratory, not adjusted for the number of rules and metrics."
 )
 
 

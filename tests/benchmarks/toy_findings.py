@@ -35,6 +35,8 @@ ROUND_TRIP, NEAR = 0.05, 0.05
 DRAWS = 2000
 LPIPS, CLIP, BOTH, SUCCESS, KEPT = "lpips-alex-0.1/64", "toy-clip-b", "oracle-both", "oracle-success", "oracle-pres"
 IMAGIC, WITHOUT_B = "imagic", "imagic-without-b"
+RIVALS = ("sdedit", "ddib", "crossfade", "text-only")
+"""Methods and anchors that edit: what Imagic is compared with."""
 
 
 class Scores:
@@ -60,7 +62,10 @@ class Scores:
 
 
 def interval(values: pd.DataFrame, proportion: bool = False) -> dict[str, Any]:
-    found = stats.interval(values["value"].to_list(), values["image_id"].to_list(), proportion=proportion)
+    return said(stats.interval(values["value"].to_list(), values["image_id"].to_list(), proportion=proportion))
+
+
+def said(found: stats.Interval) -> dict[str, Any]:
     return {"mean": found.mean, "low": found.low, "high": found.high, "interval": found.kind, "n": found.n,
             "images": found.clusters}  # fmt: skip
 
@@ -151,10 +156,10 @@ def at_budgets(scores: Scores, true: pd.DataFrame) -> dict[str, Any]:
                 }
                 for method, rows in by_method.items()
             }  # fmt: skip
-            versus = {m: differences.paired(by_method[IMAGIC], rows) for m, rows in by_method.items() if m != IMAGIC}
+            versus = {m: differences.paired(by_method[IMAGIC], by_method[m], binary=True) for m in RIVALS}
             adjusted = differences.holm({m: one.p for m, one in versus.items()})
             found[f"imagic - others, {name} at {factor:g}"] = {
-                m: {**vars(one.interval), "p": one.p}
+                m: {**said(one.interval), "p": one.p}
                 | ({"p, Holm": adjusted[m]} if (name, factor) == (BOTH, 1.0) else {})
                 for m, one in versus.items()
             }

@@ -356,3 +356,27 @@ def test_pairs_that_nobody_edited_do_not_take_a_place(run: Path) -> None:
     cells = material.cells.assign(status=material.cells["status"].where(material.cells["uid"] != first, "missing"))
     shown_there = gallery.gather(dataclasses.replace(material, cells=cells), {("run", "fade"): "fade"})
     assert [entry.uid for entry in shown_there.entries] == others
+
+
+def test_a_failed_edit_is_a_failure_of_a_success_and_no_distance(tmp_path: Path) -> None:
+    folder = toy_run(tmp_path / "run")
+    opened = store.open_run(folder)
+    scores = opened.scores()
+    gone = [cell.uid == opened.cell_list()[0].uid and cell.method == "fade" for cell in opened.cell_list()]
+    cells = [
+        dataclasses.replace(cell, status="failed", error="no") if bad else cell
+        for cell, bad in zip(opened.cell_list(), gone, strict=True)
+    ]
+    store.write_cells(folder, cells)
+    bad_rows = (scores["uid"] == cells[0].uid) & (scores["method"] == "fade")
+    rows = scores.assign(value=scores["value"].mask(bad_rows)).to_dict("records")
+    store.write_scores(store.open_run(folder), rows, FACTS)
+    material = table.gather([folder])
+    at_one = material.scores[(material.scores["method"] == "fade") & (material.scores["strength"] == 1)]
+    means = at_one.groupby("metric")["value"].agg(["mean", "count"])
+    assert tuple(means.loc[SUCCESS]) == (0.75, 8)  # one of four pairs failed
+    assert tuple(means.loc[LPIPS]) == (1.0, 6)
+    found = table.summary(shown.only(material, shown.choose(material))).set_index(["method", "metric"])
+    assert (found.loc[("fade", SUCCESS), "n"], found.loc[("fade", LPIPS), "n"]) == (4, 3)
+    assert set(found.loc["fade", "failed"]) == {2}
+    assert set(found["unscored"]) == {0}
