@@ -14,7 +14,7 @@ from tedbench.cli.scoring import print_scored
 
 def demo(
     data: DataOption = None,
-    pairs: Annotated[int, typer.Option("--pairs", metavar="N", help="Questions of the toy world to edit live.")] = 8,
+    pairs: Annotated[int, typer.Option("--pairs", metavar="N", help="Questions of the toy world to edit live.")] = 6,
     out: Annotated[Path, typer.Option("--out", help="Run folder; an earlier demo there is replaced.")] = Path(
         "results/demo"
     ),
