@@ -182,23 +182,29 @@ class Knee:
 
 
 @dataclass(frozen=True)
-class Gain:
-    """The least strength that gains enough."""
+class _Rising:
+    """What the rules share that wait for one metric to rise."""
 
     upper_bound: ClassVar[bool] = False
     at: ClassVar[str] = "metric"
     metric: str = ""
     """Spec of what should rise: `clip-text@MODEL`, `clip-directional@MODEL`."""
-    least: float = 0.1
 
     def __post_init__(self) -> None:
-        """A gain is of a metric."""
-        _said("gain", "metric", self.metric)
+        """It is of a metric."""
+        _said(type(self).__name__.lower(), "metric", self.metric)
 
     @property
     def reads(self) -> tuple[str, ...]:
         """What should rise."""
         return (self.metric,)
+
+
+@dataclass(frozen=True)
+class Gain(_Rising):
+    """The least strength that gains enough."""
+
+    least: float = 0.1
 
     def choose(self, sweep: Sweep) -> int | None:
         """It stops at the first strength that will do, so that greater ones need not be made."""
@@ -214,25 +220,16 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Share:
+class Share(_Rising):
     """The least strength that gains a share of all that the sweep gains."""
 
-    upper_bound: ClassVar[bool] = False
-    at: ClassVar[str] = "metric"
-    metric: str = ""
-    """As of `gain`."""
     of: float = 0.8
 
     def __post_init__(self) -> None:
         """A share is of a metric, and of at most all."""
-        _said("share", "metric", self.metric)
+        super().__post_init__()
         if not 0 < self.of <= 1:
             raise UsageError(f"rule share: of {self.of:g} is not above 0 and at most 1")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """What should rise."""
-        return (self.metric,)
 
     def choose(self, sweep: Sweep) -> int | None:
         """The first strength where nothing rises."""
@@ -244,27 +241,18 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Bisect:
+class Bisect(_Rising):
     """As `gain`, for a handful of images."""
 
-    upper_bound: ClassVar[bool] = False
-    at: ClassVar[str] = "metric"
-    metric: str = ""
-    """As of `gain`."""
     least: float = 0.1
     most: int = 5
     """Strengths a sweep that it may look at, the first among them."""
 
     def __post_init__(self) -> None:
         """It needs the first strength and one more."""
-        _said("bisect", "metric", self.metric)
+        super().__post_init__()
         if self.most < 2:
             raise UsageError(f"rule bisect: most {self.most} is too few; it looks at the first strength and another")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """What should rise."""
-        return (self.metric,)
 
     def choose(self, sweep: Sweep) -> int | None:
         """The least strength seen to gain enough; the last where none was; a failed image gains nothing.

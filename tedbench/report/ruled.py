@@ -54,7 +54,7 @@ def table(material: Material, specs: Sequence[str], shown: Mapping[Key, Shown]) 
             if one.of < 2:
                 continue
             mine = material.scores[(material.scores["run"] == run) & (material.scores["method"] == method)]
-            facts = material.opened[run].metrics if run in material.opened else material.metrics
+            facts = material.facts_of(run)
             asked = {FIXED: Fixed(), **rules}
             base, *others = (_applied(spec, rule, mine, facts, {method: one.strength}) for spec, rule in asked.items())
             for ruled in (base, *others):

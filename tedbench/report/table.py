@@ -43,6 +43,10 @@ class Material:
     opened: Mapping[str, RunFolder] = field(default_factory=dict)
     """The folders of the runs, for their pictures."""
 
+    def facts_of(self, run: str) -> Mapping[str, MetricFacts]:
+        """What one run knows of its metrics: reasons and notes are its own, though another has the same identity."""
+        return self.opened[run].metrics if run in self.opened else self.metrics
+
     @property
     def dataset(self) -> DatasetInfo:
         """The data set that all runs share."""
@@ -179,7 +183,7 @@ def failures(material: Material) -> pd.DataFrame:
 
 
 def _why(material: Material, run: str, metric: str, uid: str) -> str:
-    facts = (material.opened[run].metrics if run in material.opened else material.metrics)[metric]
+    facts = material.facts_of(run)[metric]
     return f"{facts.spec}: {facts.unscored.get(uid, 'no value')}"
 
 
