@@ -6,11 +6,8 @@ import dataclasses
 import itertools
 import json
 import math
-import time
-import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +15,9 @@ from PIL.Image import Image
 from tqdm import tqdm
 
 from tedbench import environment, images, registry, store
-from tedbench.errors import ImageError, MetricError, MetricNote, StoreError, TedbenchError, UsageError, short
+from tedbench.answers import Answers
+from tedbench.errors import ImageError, MetricError, StoreError, TedbenchError, UsageError, short
+from tedbench.measuring import Item, Job, Tally, asks, caught, checked
 from tedbench.store import RunFolder
 from tedbench.types import Cell, Dataset, EditPair, Metric, MetricFacts
 
@@ -78,15 +77,6 @@ def _described(spec: str, metric: Metric) -> str:
     return identity
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A metric to compute, and the identity its numbers are stored under."""
-
-    spec: str
-    metric: Metric
-    identity: str
-
-
 def score_run(run: RunFolder, dataset: Dataset, metrics: Sequence[tuple[str, Metric]], again: bool = False) -> Scored:
     """Score every stored image of a run and write scores.parquet.
 
@@ -103,16 +93,16 @@ def score_run(run: RunFolder, dataset: Dataset, metrics: Sequence[tuple[str, Met
     pairs = _matching_pairs(run, dataset)
     captions = dataset.info.captions or run.run.dataset.captions
     scored = set() if again else run.scored()
-    jobs = [_Job(spec, metric, _identity(metric, captions)) for spec, metric in metrics]
+    jobs = [_job(run, spec, metric, captions, again) for spec, metric in metrics]
     todo = [job for job in jobs if job.identity not in scored]
     for job in todo:
         _check_needs(job.spec, job.metric, list(pairs.values()))
     cells = run.cell_list()
     by_photo = sorted((cell for cell in cells if cell.status == "ok"), key=lambda c: (c.image_id, c.uid))
     rows = [_row(cell, job, math.nan) for cell in cells if cell.status != "ok" for job in todo]
-    tally = _Tally()
+    tally = Tally()
     bar = tqdm(total=len(by_photo), desc="score", unit="image", disable=None if todo else True)
-    with _caught(tally):
+    with caught(tally):
         for chunk, decoded in _decoded_ahead(run, by_photo) if todo else ():
             rows += _score_chunk(chunk, decoded, pairs, todo, tally)
             bar.update(len(chunk))
@@ -120,6 +110,9 @@ def score_run(run: RunFolder, dataset: Dataset, metrics: Sequence[tuple[str, Met
     # Images that could not be read may be mended: then their scores are asked for again.
     digest = store.cells_digest(cells) if not tally.broken else store.INCOMPLETE
     facts = {job.identity: dataclasses.replace(_facts(job, tally, captions), cells=digest) for job in todo}
+    for job in todo:
+        if job.answers is not None:
+            job.answers.write()
     if todo:
         store.write_scores(run, rows, facts)
     failed = tuple(f"{uid}: {why}" for uid, why in tally.broken.items())
@@ -127,23 +120,12 @@ def score_run(run: RunFolder, dataset: Dataset, metrics: Sequence[tuple[str, Met
     return Scored(len(by_photo), failed, tuple(facts.values()), skipped)
 
 
-class _Tally:
-    """What is counted while chunks go by."""
-
-    def __init__(self) -> None:
-        self.caught: list[warnings.WarningMessage] = []
-        self.broken: dict[str, str] = {}
-        self.unscored: dict[str, dict[str, str]] = {}
-        self.notes: dict[str, list[str]] = {}
-        self.seconds: dict[str, float] = {}
-
-
 def _score_chunk(
     cells: Sequence[Cell],
     decoded: Sequence[Image | ImageError],
     pairs: dict[str, EditPair],
-    jobs: Sequence[_Job],
-    tally: _Tally,
+    jobs: Sequence[Job],
+    tally: Tally,
 ) -> list[dict[str, Any]]:
     good = [(cell, image) for cell, image in zip(cells, decoded, strict=True) if isinstance(image, Image)]
     bad = [(cell, error) for cell, error in zip(cells, decoded, strict=True) if isinstance(error, ImageError)]
@@ -156,76 +138,11 @@ def _score_chunk(
             if lacks:
                 lacking[cell.uid] = f"the pair has no {lacks[0]}"
             else:
-                able.append((cell, image))
-        values = _score_checked(job.spec, job.metric, [pairs[c.uid] for c, _ in able], [i for _, i in able], tally)
-        scored = {id(cell): value for (cell, _), value in zip(able, values, strict=True)}
+                able.append(Item(cell, pairs[cell.uid], image))
+        values = checked(job, able, tally)
+        scored = {id(item.cell): value for item, value in zip(able, values, strict=True)}
         rows += [_row(cell, job, scored.get(id(cell), math.nan)) for cell, _ in good]
     return rows
-
-
-def _score_checked(
-    spec: str, metric: Metric, pairs: list[EditPair], edits: list[Image], tally: _Tally
-) -> Sequence[float]:
-    if not pairs:
-        return []
-    started = time.perf_counter()
-    before = len(tally.caught)
-    values = _values(spec, metric, pairs, edits, tally)
-    notes = [str(w.message) for w in tally.caught[before:] if issubclass(w.category, MetricNote)]
-    tally.notes.setdefault(spec, []).extend(notes)
-    if len(values) != len(edits):
-        raise MetricError(f"metric {spec!r} gave {len(values)} values for {len(edits)} images; it must give one each")
-    low, high = metric.range
-    lost = tally.unscored.setdefault(spec, {})
-    explained = [bool(notes) or pair.uid in lost for pair in pairs]
-    within = [
-        low - 1e-6 <= v <= high + 1e-6 or (math.isnan(v) and why) for v, why in zip(values, explained, strict=True)
-    ]
-    outside = [value for value, fine in zip(values, within, strict=True) if not fine]
-    if outside:  # also NaN, unless there is a reason on record
-        raise MetricError(f"metric {spec!r} gave {outside[0]}, outside its range [{low}, {high}]; no score was written")
-    for pair, value in zip(pairs, values, strict=True):
-        if math.isnan(value):
-            lost.setdefault(pair.uid, "see the notes of the metric")
-    tally.seconds[spec] = tally.seconds.get(spec, 0.0) + time.perf_counter() - started
-    return values
-
-
-def _values(spec: str, metric: Metric, pairs: list[EditPair], edits: list[Image], tally: _Tally) -> list[float]:
-    """The metric's values; where it refuses some pairs of several, theirs are NaN and the reason is on record."""
-    try:
-        return [float(value) for value in metric.score(pairs, edits)]
-    except MetricError as error:
-        if len(pairs) == 1:
-            raise
-        one_by_one: list[float] = []
-        for pair, edit in zip(pairs, edits, strict=True):
-            try:
-                one_by_one += _values(spec, metric, [pair], [edit], tally)
-            except MetricError as refusal:
-                tally.unscored.setdefault(spec, {})[pair.uid] = short(refusal)
-                one_by_one.append(math.nan)
-        if all(map(math.isnan, one_by_one)):  # not a matter of single pairs
-            raise error
-        return one_by_one
-    except TedbenchError:
-        raise
-    except Exception as error:  # a stranger's metric can raise anything
-        raise MetricError(f"metric {spec!r} failed: {short(error)}; --debug shows where") from error
-
-
-@contextmanager
-def _caught(tally: _Tally) -> Iterator[None]:
-    # Once around everything and in this thread alone: catch_warnings is global to the process, and decoding has a
-    # thread of its own, whose Pillow warnings are ignored here.
-    with warnings.catch_warnings(record=True) as caught:
-        tally.caught = caught
-        warnings.simplefilter("always", MetricNote)
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
-    for other in caught:
-        if not issubclass(other.category, MetricNote):
-            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
 
 
 def _decoded_ahead(run: RunFolder, cells: Sequence[Cell]) -> Iterator[tuple[Sequence[Cell], list[Image | ImageError]]]:
@@ -276,10 +193,11 @@ def _difference(pair: EditPair, row: Mapping[Hashable, Any], captions: str) -> s
     return f"has another {' and '.join(changed)} for" if changed else ""
 
 
-def _identity(metric: Metric, captions: str) -> str:
+def _job(run: RunFolder, spec: str, metric: Metric, captions: str, again: bool) -> Job:
     # Source captions are not the data set's own: who wrote them moves the number, so they are part of its name.
     added = f"/captions={captions.replace(' ', '-')}" if captions and "source_text" in metric.needs else ""
-    return metric.identity + added
+    identity = metric.identity + added
+    return Job(spec, metric, identity, Answers(run.path, identity, again) if asks(metric) else None)
 
 
 def _check_needs(spec: str, metric: Metric, pairs: Sequence[EditPair]) -> None:
@@ -289,7 +207,7 @@ def _check_needs(spec: str, metric: Metric, pairs: Sequence[EditPair]) -> None:
             raise MetricError(f"metric {spec!r} needs {need}, which no pair of this data set has{hint}")
 
 
-def _facts(job: _Job, tally: _Tally, captions: str) -> MetricFacts:
+def _facts(job: Job, tally: Tally, captions: str) -> MetricFacts:
     spec, metric = job.spec, job.metric
     low, high = metric.range
     return MetricFacts(
@@ -307,7 +225,7 @@ def _facts(job: _Job, tally: _Tally, captions: str) -> MetricFacts:
     )
 
 
-def _row(cell: Cell, job: _Job, value: float) -> dict[str, Any]:
+def _row(cell: Cell, job: Job, value: float) -> dict[str, Any]:
     return {
         "uid": cell.uid,
         "image_id": cell.image_id,

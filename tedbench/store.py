@@ -9,6 +9,7 @@ A run is a folder:
     sweeps/METHOD/  what each fit and sweep of `tedbench run` had to say: its cells, facts, traceback
     scores.parquet  long form: uid, image_id, category, method, seed, strength, metric, value
     metrics.json    what each metric identity in scores.parquet means            (types.MetricFacts)
+    answers/        what a judge answered about each image, a file a metric      (answers.Answers)
 
 Files appear whole or not at all: each is written beside its place and moved there.
 """
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCORE_COLUMNS = ("uid", "image_id", "category", "method", "seed", "strength", "metric", "value")
-FILES = ("run.json", "pairs.jsonl", "cells.jsonl", "images", "sweeps", "scores.parquet", "metrics.json")
+FILES = ("run.json", "pairs.jsonl", "cells.jsonl", "images", "sweeps", "scores.parquet", "metrics.json", "answers")
 INCOMPLETE = "incomplete"
 """Stands for the digest of the cells where an image could not be read: scoring tries again, a report shows the gap."""
 _KEY = ["uid", "method", "seed", "strength", "metric"]
@@ -80,7 +81,8 @@ class RunFolder:
 
         names = [field.name for field in dataclasses.fields(Cell)]
         frame = pd.DataFrame([dataclasses.asdict(cell) for cell in self.cell_list()], columns=names)
-        return frame.astype({"seed": "Int64", **dict.fromkeys(("strength", "fit_seconds", "edit_seconds"), "float64")})
+        floats = ("strength", "fit_seconds", "edit_seconds", "host_bytes", "device_bytes")
+        return frame.astype({"seed": "Int64", **dict.fromkeys(floats, "float64")})
 
     def pairs(self) -> pd.DataFrame:
         """The questions: uid, image_id, category, img_name, texts, and sha256 of photo, mask and truth."""

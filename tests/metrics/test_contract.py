@@ -23,6 +23,7 @@ from tedbench_metrics import models
 from tedbench_metrics.clip import ClipDirectional, ClipImage, ClipText
 from tedbench_metrics.dino import DinoImage, StructureDistance
 from tedbench_metrics.fid import Fid
+from tedbench_metrics.judge import JudgeEdit, JudgeKept
 from tedbench_metrics.lpips import LpipsAlex, LpipsSqueeze, LpipsVgg
 from tedbench_metrics.oracle import OracleBoth, OraclePreservation, OracleRefused, OracleSuccess
 from tedbench_metrics.pixels import Psnr, Ssim
@@ -31,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 NEEDS_DOWNLOAD = {LpipsVgg, LpipsSqueeze}
 JUDGE_TOYS = {OracleSuccess, OraclePreservation, OracleBoth, OracleRefused}
 """They refuse the pictures of this file; test_oracle.py holds them to the same."""
+ASK_A_SERVER = {JudgeEdit, JudgeKept}
+"""test_judge.py holds them to the same, before a stand-in server."""
 BUILT = ["lpips", "lpips-outside", "psnr", "psnr-outside", "ssim", "ssim-outside", "text", "image", "directional",
          "dino", "structure"]  # fmt: skip
 
@@ -178,7 +181,7 @@ def test_every_entry_point_is_covered():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     named = set(tomllib.loads(text)["project"]["entry-points"]["tedbench.metrics"].values())
     tested = {LpipsAlex, Psnr, Ssim, ClipText, ClipImage, ClipDirectional, DinoImage, StructureDistance, Fid}
-    assert named == {f"{c.__module__}:{c.__name__}" for c in tested | NEEDS_DOWNLOAD | JUDGE_TOYS}
+    assert named == {f"{c.__module__}:{c.__name__}" for c in tested | NEEDS_DOWNLOAD | JUDGE_TOYS | ASK_A_SERVER}
 
 
 def test_fid_says_why_not():
@@ -187,8 +190,8 @@ def test_fid_says_why_not():
 
 
 def test_importing_the_metrics_loads_no_torch():
-    names = ", ".join(f"tedbench_metrics.{n}" for n in ("lpips", "clip", "dino", "pixels", "fid", "oracle"))
-    heavy = ("torch", "transformers", "open_clip", "skimage")
+    names = ", ".join(f"tedbench_metrics.{n}" for n in ("lpips", "clip", "dino", "pixels", "fid", "oracle", "judge"))
+    heavy = ("torch", "transformers", "open_clip", "skimage", "openai")
     code = f"import sys, {names}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
