@@ -77,6 +77,17 @@ def curves(scores: pd.DataFrame, level: float = LEVEL, binary: Container[str] = 
     )
 
 
+def split(
+    scores: pd.DataFrame, by: Literal["category", "seed", "uid"], level: float = LEVEL, binary: Container[str] = ()
+) -> dict[str, tuple[Curve, ...]]:
+    """The curves of each category, seed or pair on its own; arguments else as `curves`.
+
+    Returns:
+        By the category, seed or uid, in order; rows that do not say are left out. A pair has no interval.
+    """
+    return {str(name): curves(mine, level, binary) for name, mine in scores.groupby(by, sort=True)}
+
+
 def matched(
     outcome: pd.DataFrame,
     fidelity: pd.DataFrame,

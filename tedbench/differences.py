@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tedbench import stats
+from tedbench import design, stats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,8 @@ class Difference:
     """Of the cluster sign-flip test, two-sided; nan without pairs."""
     unpaired: int
     """Pairs for which one of the two has no finite value. They are left out."""
+    detectable: float
+    """The smallest true difference that as many pairs would probably find (`design.Design.detectable`)."""
 
 
 def paired(a: pd.DataFrame, b: pd.DataFrame, level: float = stats.LEVEL, binary: bool = False) -> Difference:
@@ -59,7 +61,8 @@ def paired(a: pd.DataFrame, b: pd.DataFrame, level: float = stats.LEVEL, binary:
     photos = there["image_id"].to_list()
     seen = int((both["value"].notna() | both["value_b"].notna()).sum())
     interval = (stats.clustered_mean if binary else stats.interval)(d, photos, level)
-    return Difference(interval, sign_flip(d, photos), seen - len(there))
+    worth = design.design(d, photos, level)
+    return Difference(interval, sign_flip(d, photos), seen - len(there), worth.detectable)
 
 
 def sign_flip(differences: Sequence[float], clusters: Sequence[Hashable], flips: int = FLIPS) -> float:

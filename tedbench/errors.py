@@ -71,6 +71,18 @@ class MethodError(TedbenchError):
     exit_code = 9
 
 
+class Differs(TedbenchError):
+    """A submission that says something else than what its own files, its data set or a new scoring say."""
+
+    exit_code = 10
+
+
+class Unverified(TedbenchError):
+    """A submission of which something could be neither confirmed nor refuted here."""
+
+    exit_code = 11
+
+
 class MetricNote(UserWarning):
     """What a metric wants its reader to know: `warnings.warn("3 texts were cut", MetricNote)`. Kept with the scores."""
 

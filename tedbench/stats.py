@@ -106,13 +106,17 @@ def clustered_proportion(values: Sequence[float], clusters: Sequence[Hashable], 
         raise ValueError("a proportion is of values between 0 and 1")
     if sample.bare:
         return sample.without()
-    p, n, q2 = sample.mean, sample.effective, sample.quantile**2
-    spread = p * (1 - p)
+    low, high = wilson(sample.mean, sample.effective, sample.quantile)
+    return Interval(sample.mean, low, high, sample.n, len(sample.sizes), "wilson")
+
+
+def wilson(p: float, n: float, quantile: float) -> tuple[float, float]:
+    """Ends of Wilson's interval for a proportion of n independent values; n need not be whole."""
+    q2 = quantile**2
     centre = (p + q2 / (2 * n)) / (1 + q2 / n)
-    half = math.sqrt(q2 * (spread / n + q2 / (4 * n * n))) / (1 + q2 / n)
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    half = math.sqrt(q2 * (p * (1 - p) / n + q2 / (4 * n * n))) / (1 + q2 / n)
     # Rounding must not put the end beside the value that it is the end of.
-    return Interval(p, min(low, p), max(high, p), sample.n, len(sample.sizes), "wilson")
+    return min(max(0.0, centre - half), p), max(min(1.0, centre + half), p)
 
 
 def bootstrap_t(
@@ -205,7 +209,7 @@ def seed_means(scores: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         One row per group with `value`, the mean over its seeds that have one (nan if none has).
     """
     grouped = scores.groupby(list(by), dropna=False, sort=False)["value"]
-    return grouped.agg(lambda v: _mean(v.dropna().to_numpy(dtype=np.float64))).reset_index()
+    return grouped.mean().reset_index()  # skips nan; nan of +inf with -inf
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tedbench import disk, facts, images, ranges
+from tedbench import disk, facts, images, memory, ranges
 from tedbench.contenders import Contender
 from tedbench.errors import PluginError, StoreError, short
 from tedbench.types import Cell, EditPair
@@ -61,6 +61,7 @@ class _Made:
     pngs: tuple[bytes, ...]
     fit_seconds: float
     edit_seconds: float
+    peak: memory.Peak
 
 
 def done(sweep: Sweep, out: Path) -> Done | str:
@@ -98,6 +99,7 @@ def run(sweep: Sweep, out: Path) -> Done:
         file = sweep.image(strength)
         _write(out / file, png)
         cell = dataclasses.replace(cell, fit_seconds=fit_seconds, edit_seconds=made.edit_seconds)
+        cell = dataclasses.replace(cell, host_bytes=made.peak.host, device_bytes=made.peak.device)
         cells.append(dataclasses.replace(cell, file=file, sha256=images.sha256(png)))
     return _write_record(sweep, cells, kept(noted), "", out)
 
@@ -138,14 +140,15 @@ def _write_record(sweep: Sweep, cells: Sequence[Cell], said: dict[str, Any], tra
 def _make(sweep: Sweep) -> _Made:
     method, pair, strengths = sweep.contender.method, sweep.pair, sweep.contender.strengths
     with contextlib.chdir("."):  # comes back here, wherever the method goes: the next photo's path may be relative
-        started = time.perf_counter()
+        forgotten, started = memory.forget(), time.perf_counter()
         state = method.fit(pair, sweep.seed)
         fitted = time.perf_counter()
         edits = list(method.edit(pair, state, strengths, sweep.seed))
         edited = time.perf_counter()
         if len(edits) != len(strengths):
             raise PluginError(f"{len(edits)} images for {len(strengths)} strengths; a method must give one each")
-        return _Made(tuple(images.encode_png(edit) for edit in edits), fitted - started, edited - fitted)
+        peak = memory.peak(forgotten)
+        return _Made(tuple(images.encode_png(edit) for edit in edits), fitted - started, edited - fitted, peak)
 
 
 def _write(path: Path, data: bytes) -> None:

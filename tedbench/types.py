@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -74,6 +74,8 @@ class DatasetInfo:
     """Name and version of the source captions that were added, if any."""
     part: str = ""
     """`first 4 of 100 pairs` where only some were taken; empty for the whole."""
+    licence: str = ""
+    """What the data set says its pictures may be used under; empty where it says nothing, as TEdBench does."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +144,38 @@ class Metric(Protocol):
     def facts(self) -> Mapping[str, str | float]:
         """What a report compares by: `family` (lpips, clip-text …), and what it has of `backbone`, `size`, `fit`.
 
-        `values` is `binary` where an image's value is 0 or 1: means are proportions then, with intervals of their own.
+        `values` is `binary` where an image's value is 0 or 1, or the mean of several such answers: means are
+        proportions then, with intervals of their own.
         """
         ...
 
     def score(self, pairs: Sequence[EditPair], images: Sequence[Image]) -> Sequence[float]:
         """Score images[i], an edit of pairs[i], all at once. Images are RGB, of any size."""
+        ...
+
+
+Answer = Mapping[str, Any]
+"""What was answered to one question, as it came and as JSON holds it."""
+
+
+@runtime_checkable
+class AskingMetric(Metric, Protocol):
+    """A metric that asks somebody whose answers cost, and should be kept: a judge."""
+
+    def score_with_answers(
+        self, pairs: Sequence[EditPair], images: Sequence[Image], known: MutableMapping[str, Answer]
+    ) -> tuple[Sequence[float], Sequence[Sequence[Answer]]]:
+        """Score as `score` does, and tell by which answers.
+
+        Args:
+            pairs: one an image.
+            images: RGB, of any size.
+            known: answers by question, a text that names everything that moves the answer; what stands there is not
+                asked again, and a new answer is put there as soon as it has come.
+
+        Returns:
+            The values, and for each image the answers that its value was made from.
+        """
         ...
 
 
@@ -174,6 +202,10 @@ class Cell:
     """Of the one fit that its whole sweep shares."""
     edit_seconds: float | None = None
     """Of the whole sweep, which is edited at once."""
+    host_bytes: int | None = None
+    """The most memory the process held while its sweep was made; None where it could not be told."""
+    device_bytes: int | None = None
+    """The most that torch had allocated on the accelerator meanwhile."""
     facts: str = ""
     """Path, inside the run folder, of the JSON with what its fit and its sweep had to say: losses, batches, model."""
 
@@ -202,7 +234,7 @@ class MetricFacts:
 
     @property
     def binary(self) -> bool:
-        """Whether an image's value is 0 or 1, so that a mean is a proportion."""
+        """Whether an image's value is 0 or 1, or a mean of such answers, so that a mean of images is a proportion."""
         return self.facts.get("values") == "binary"
 
     @property

@@ -13,6 +13,7 @@ from tedbench.cli.checking import check
 from tedbench.cli.data import data_app
 from tedbench.cli.demonstration import demo
 from tedbench.cli.importing import import_
+from tedbench.cli.publishing import export, submit, verify
 from tedbench.cli.running import run
 from tedbench.cli.scoring import report, score
 from tedbench.cli.stopping import Terminated, on_sigterm
@@ -71,6 +72,9 @@ app.command("run")(run)
 app.command("import")(import_)
 app.command("score")(score)
 app.command("report")(report)
+app.command("submit")(submit)
+app.command("verify")(verify)
+app.command("export")(export)
 app.command("demo")(demo)
 
 

@@ -16,7 +16,7 @@ from tedbench.datasets.download import GITHUB_RAW, PINNED, fetch
 from tedbench.datasets.manifest import read_rows, safe_join
 from tedbench.datasets.tedbench import default_folder
 from tedbench.errors import DataError, TedbenchError, UnknownName, UsageError
-from tedbench.types import Dataset
+from tedbench.types import Dataset, DatasetInfo
 
 NAMES = ("tedbench", "tedbench++", "toy", "folder")
 SOURCES = ("folder", "hub")
@@ -29,6 +29,7 @@ __all__ = [
     "Row",
     "default_folder",
     "fetch",
+    "licence_of",
     "list_datasets",
     "load",
     "read_rows",
@@ -99,6 +100,11 @@ def take(dataset: Dataset, n: int) -> Dataset:
     part = f"first {n} of {len(dataset.pairs)} pairs"
     digest = hashlib.sha256(f"{dataset.info.sha256} {part}".encode()).hexdigest()
     return Dataset(replace(dataset.info, sha256=digest, part=part), dataset.pairs[:n])
+
+
+def licence_of(info: DatasetInfo) -> str:
+    """What the pictures of a recorded data set may be used under; runs older than that record keep the toy world's."""
+    return info.licence or (_toybench.LICENCE if info.source == "drawn" else "")
 
 
 def verify(name: str, data: str | Path | None = None) -> list[str]:

@@ -9,6 +9,7 @@ Either `manifest.csv`, `.jsonl` or `.json` with one row a question:
 | `source_text`, `instruction`, `category` | optional texts |
 | `mask`, `truth` | optional paths: white where the edit may change the photo; the true answer |
 | `uid`, `image_id` | optional; made from name and text, and from the photo's content, if absent |
+| `licence` (or `license`) | optional: what the photo may be used under, as `CC-BY-4.0`; counts where all rows have it |
 
 or what `datasets` calls an imagefolder: `metadata.csv` or `metadata.jsonl` with `file_name` (and `mask_file_name`,
 `truth_file_name`) and the text columns above. Every image is opened once, so that no run fails half way.
@@ -48,7 +49,8 @@ def load(data: str | Path) -> Dataset:
         raise DataError(f"{folder}: {' and '.join(path.name for path in tables)}; keep one")
     rows = _read(tables[0], tables[0].name, ("target_text",)) if tables else _imagefolder(folder)
     pairs = _pairs(folder, rows)
-    return Dataset(DatasetInfo("folder", "folder", "", naming.digest(pairs), str(folder)), pairs)
+    info = DatasetInfo("folder", "folder", "", naming.digest(pairs), str(folder), licence=_licence(rows))
+    return Dataset(info, pairs)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,12 @@ class _Row:
     def text(self, column: str) -> str | None:
         text = self.cells.get(column, "")
         return None if is_blank(text) else text
+
+
+def _licence(rows: list[_Row]) -> str:
+    """All licences that the rows name, or none where a row names none: its photo may not be shared."""
+    named = [row.text("licence") or row.text("license") or "" for row in rows]
+    return ", ".join(sorted({name.strip() for name in named})) if all(named) else ""
 
 
 def _read(path: Path, table: str, required: tuple[str, ...]) -> list[_Row]:

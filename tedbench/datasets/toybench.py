@@ -31,6 +31,8 @@ PAIRS = 40
 """How many questions there are unless a number is asked for."""
 MOST = 10_000
 CATEGORIES = ("colour", "subject", "pose", "count", "accessory", "background")
+LICENCE = "Apache-2.0"
+"""Of what is drawn: the project's own."""
 WORLD = "1"
 """Version of the drawing, the captions and the questions: another one is another data set."""
 _QUESTIONS = (1, 3, 2)
@@ -56,7 +58,7 @@ def load(name: str = NAME) -> Dataset:
     """
     split, n = _parsed(name)
     pairs = tuple(itertools.islice(questions(split), n))
-    info = DatasetInfo(f"{NAME}:{split}:{n}", "drawn", f"world {WORLD}", digest(pairs))
+    info = DatasetInfo(f"{NAME}:{split}:{n}", "drawn", f"world {WORLD}", digest(pairs), licence=LICENCE)
     return Dataset(info, pairs)
 
 

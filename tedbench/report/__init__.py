@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tedbench import store
 from tedbench.errors import StoreError
+
+if TYPE_CHECKING:
+    from tedbench.report.compared import Asked
 
 MARKER = "report.json"
 
 
 def write_report(
-    runs: Sequence[Path], out: Path, reference: Path | None = None, rules: Sequence[str] = ()
+    runs: Sequence[Path],
+    out: Path,
+    reference: Path | None = None,
+    rules: Sequence[str] = (),
+    asked: Asked | None = None,
 ) -> list[Path]:
-    """Write index.html, report.md, table.csv, table.tex, curves.csv, the figures and report.json.
+    """Write index.html, report.md, the tables as CSV and LaTeX, the figures as PNG, SVG and PDF, and report.json.
 
-    `curves.png` and `curves.svg` where a method has more than one strength, `gallery.png` where the images are there;
-    `reference.png` and `reference.svg` are the curves of a reference run; `rules.csv` is there where rules are named.
+    What has nothing to show is not written: curves where no method has more than one strength, `gallery.png` where the
+    images are not there, `rules.csv` where no rule is named, `differences` of one method. `reference` are the curves of
+    a reference run.
 
     The folder appears whole: it is made beside `out` and moved there, over an earlier report.
 
@@ -27,21 +36,22 @@ def write_report(
         out: the report's folder.
         reference: a scored run over other questions; its table and curves get a section of their own.
         rules: specs of rules that choose a strength, as `tedbench list` names them; a table of what each is worth.
+        asked: which comparison is primary; by default what follows from the runs.
 
     Returns:
         Paths of the files, in `out`.
 
     Raises:
         StoreError: if a run is not scored, or `out` exists and is no report, or cannot be written.
-        UsageError: if the runs are over different data sets, or a rule reads what was not scored.
+        UsageError: if the runs are over different data sets, or a rule or comparison asks for what was not scored.
         UnknownName, PluginError: as a rule is at fault.
     """
-    from tedbench.report import render, table
+    from tedbench.report import building, render, table
 
     check_place(out)
     material = table.gather(runs)
-    beside = render.build(table.gather([reference])) if reference else None
-    files = render.files(render.build(material, rules), beside)
+    beside = building.build(table.gather([reference])) if reference else None
+    files = render.files(building.build(material, rules, asked), beside)
     made_from = {"format": 1, "runs": list(material.runs), "dataset": material.dataset.sha256, "files": [*files]}
     files[MARKER] = (json.dumps(made_from, indent=2, ensure_ascii=False) + "\n").encode()
     check_place(out)
@@ -57,9 +67,9 @@ def terminal_table(runs: Sequence[Path]) -> str:
     Raises:
         StoreError, UsageError: as `write_report`.
     """
-    from tedbench.report import render, table
+    from tedbench.report import building, plain, table
 
-    return render.terminal_table(render.build(table.gather(runs)))
+    return plain.terminal_table(building.build(table.gather(runs)))
 
 
 def check_place(out: Path) -> None:

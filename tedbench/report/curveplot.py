@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tedbench.curves import Curve, Point
-from tedbench.report.figure import STYLE, saved, short, within
+from tedbench.report.figure import STYLE, Drawn, forms, short, within
 from tedbench.report.text import clean
 from tedbench.types import MetricFacts
 
@@ -26,6 +26,8 @@ MARKERS = "osD^vPXp*"
 AGAINST = "lpips"
 MOST_BESIDE = 9
 """Lines whose legend fits the place of a panel."""
+TRADEOFF = {"η": (0.6, 0.8)}
+"""By symbol of a strength: where its paper says that text and input are both kept best (Imagic, Fig. 9)."""
 MOST_SYMBOLS = 4
 """Kinds of strength that get a column; the numbers of all are in curves.csv."""
 
@@ -54,21 +56,18 @@ class Line:
         return any(len(curve.points) > 1 for curve in self.curves.values())
 
 
-def draw(lines: Sequence[Line], metrics: Mapping[str, MetricFacts]) -> tuple[bytes, bytes]:
-    """The figure as (PNG, SVG); the same input gives the same bytes.
+def draw(lines: Sequence[Line], metrics: Mapping[str, MetricFacts]) -> Drawn:
+    """The figure; the same input gives the same bytes.
 
     Args:
         lines: the methods, at least one of them swept.
         metrics: facts by identity, in the order of the rows.
     """
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with mpl.rc_context(STYLE | {"axes.spines.left": True}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = _figure(lines, metrics)
-        FigureCanvasAgg(figure)
-        return saved(figure, "png", dpi=160), saved(figure, "svg", metadata={"Date": None})
+        return forms(_figure(lines, metrics))
 
 
 def _figure(lines: Sequence[Line], metrics: Mapping[str, MetricFacts]) -> Figure:
@@ -87,7 +86,7 @@ def _figure(lines: Sequence[Line], metrics: Mapping[str, MetricFacts]) -> Figure
             if symbol is not None:
                 _over_strength(ax, lines, row, symbol)
             elif against is not None and not row.flipped:
-                _against(ax, lines, row, against)
+                _tradeoff(ax, lines, row, against)
             else:
                 ax.set_axis_off()  # LPIPS against itself
         low, high = row.facts.low, row.facts.high
@@ -95,7 +94,7 @@ def _figure(lines: Sequence[Line], metrics: Mapping[str, MetricFacts]) -> Figure
         first = places[1] if tradeoff and row.flipped else places[0]
         first.set_ylabel(_name(row))
         first.tick_params(labelleft=True)
-    _legend(figure, axes[0, 0] if tradeoff and len(lines) <= MOST_BESIDE else None, lines)
+    legend(figure, dict(enumerate(lines)), axes[0, 0] if tradeoff and len(lines) <= MOST_BESIDE else None)
     return figure
 
 
@@ -106,7 +105,7 @@ def _rows(metrics: Mapping[str, MetricFacts]) -> tuple[list[Row], MetricFacts | 
     return ([Row(against, flipped=True), *others] if against else others), against
 
 
-def _against(ax: Axes, lines: Sequence[Line], row: Row, against: MetricFacts) -> None:
+def _tradeoff(ax: Axes, lines: Sequence[Line], row: Row, against: MetricFacts) -> None:
     for k, line in enumerate(lines):
         if row.facts.identity not in line.curves or against.identity not in line.curves:
             continue
@@ -125,19 +124,21 @@ def _over_strength(ax: Axes, lines: Sequence[Line], row: Row, symbol: str) -> No
         if line.swept and line.symbol == symbol and row.facts.identity in line.curves:
             points = line.curves[row.facts.identity].points
             _line(ax, k, [point.strength for point in points], [_flip(p) for p in points] if row.flipped else points)
+    if symbol in TRADEOFF:
+        ax.axvspan(*TRADEOFF[symbol], color="#f4ead2", linewidth=0, zorder=0)
     ax.set_xlabel(f"strength {clean(symbol)}".rstrip())
 
 
 def _line(ax: Axes, k: int, xs: Sequence[float], points: Sequence[Point]) -> None:
     """Means with their band, or with a bar where there is only one; a mean that is infinite is left out."""
-    look = _look(k)
+    style = look(k)
     ys = [point.mean if math.isfinite(point.mean) else math.nan for point in points]
     low, high = [point.low for point in points], [point.high for point in points]
     if len(points) == 1:
-        ax.plot([xs[0], xs[0]], [low[0], high[0]], color=look["color"], linewidth=1.4, alpha=0.6)
+        ax.plot([xs[0], xs[0]], [low[0], high[0]], color=style["color"], linewidth=1.4, alpha=0.6)
     else:
-        ax.fill_between(xs, low, high, color=look["color"], alpha=0.14, linewidth=0)
-    ax.plot(xs, ys, **look)
+        ax.fill_between(xs, low, high, color=style["color"], alpha=0.14, linewidth=0)
+    ax.plot(xs, ys, **style)
     ax.grid(color="#e6e8ea", linewidth=0.6)
     ax.set_axisbelow(True)
 
@@ -156,18 +157,18 @@ def _label_ends(ax: Axes, k: int, xs: Sequence[float], points: Sequence[Point]) 
         )  # fmt: skip
 
 
-def _legend(figure: Figure, empty: Axes | None, lines: Sequence[Line]) -> None:
-    """In the place that no panel needs, if there is one; else above."""
+def legend(figure: Figure, lines: Mapping[int, Line], empty: Axes | None = None) -> None:
+    """By the number that gives a line its look; in the place that no panel needs, if there is one, else above."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=short(clean(line.label), 34), **_look(k)) for k, line in enumerate(lines)]
+    handles = [Line2D([], [], label=short(clean(line.label), 34), **look(k)) for k, line in lines.items()]
     if empty is not None:
         empty.legend(handles=handles, loc="center left", frameon=False, handlelength=3, labelspacing=0.7)
     else:
         figure.legend(handles=handles, loc="outside upper left", ncols=min(3, len(lines)), frameon=False)
 
 
-def _look(k: int) -> dict[str, Any]:
+def look(k: int) -> dict[str, Any]:
     """Colour and marker repeat after different numbers of lines, so that no two of 63 are alike."""
     style = "-" if k < len(COLOURS) else "--"
     return {

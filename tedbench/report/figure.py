@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOT, MEAN, LINE = "#7d8aa0", "#16324f", "#b4472e"
+Drawn = dict[str, bytes]
+"""A figure by kind: png, svg and pdf."""
 STYLE: Any = {
     "svg.hashsalt": "tedbench", "font.family": "DejaVu Sans", "font.size": 9.0, "text.parse_math": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False, "xtick.color": "#444444",
@@ -25,8 +27,8 @@ STYLE: Any = {
 }  # fmt: skip
 
 
-def draw(material: Material, table: pd.DataFrame, beside: pd.DataFrame) -> tuple[bytes, bytes]:
-    """The figure as (PNG, SVG); the same input gives the same bytes.
+def draw(material: Material, table: pd.DataFrame, beside: pd.DataFrame) -> Drawn:
+    """The figure; the same input gives the same bytes.
 
     Args:
         material: what was measured.
@@ -34,13 +36,10 @@ def draw(material: Material, table: pd.DataFrame, beside: pd.DataFrame) -> tuple
         beside: `published.compare(…)`; only numbers in a known scale and on this data set are drawn.
     """
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = _figure(material, table, beside)
-        FigureCanvasAgg(figure)
-        return saved(figure, "png", dpi=160), saved(figure, "svg", metadata={"Date": None})
+        return forms(_figure(material, table, beside))
 
 
 def _figure(material: Material, table: pd.DataFrame, beside: pd.DataFrame) -> Figure:
@@ -106,11 +105,20 @@ def within(limits: tuple[float, float], low: float, high: float) -> tuple[float,
     return max(limits[0], first - margin), min(limits[1], last + margin)
 
 
-def saved(figure: Figure, kind: str, **options: Any) -> bytes:
-    """The figure as a file of a kind, on white."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, facecolor="white", **options)
-    return buffer.getvalue()
+def forms(figure: Figure) -> Drawn:
+    """The figure in all its forms, on white, without the time of day."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    options: dict[str, dict[str, Any]] = {
+        "png": {"dpi": 160}, "svg": {"metadata": {"Date": None}}, "pdf": {"metadata": {"CreationDate": None}},
+    }  # fmt: skip
+    drawn = {}
+    for kind, option in options.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, facecolor="white", **option)
+        drawn[kind] = buffer.getvalue()
+    return drawn
 
 
 def short(label: str, limit: int) -> str:

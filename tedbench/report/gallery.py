@@ -99,10 +99,10 @@ def gather(material: Material, labels: Mapping[tuple[str, str], str]) -> Gallery
         material: what the report is made of.
         labels: what each run and method is called.
     """
-    cells = {name: _by_place(one) for name, one in material.opened.items() if (one.path / "images").is_dir()}
+    cells = {name: by_place(one) for name, one in material.opened.items() if (one.path / "images").is_dir()}
     if not any(cells.values()):
         return Gallery((), NO_IMAGES)
-    pairs = _inputs(material)
+    pairs = inputs(material)
     made = material.cells.loc[material.cells["status"] != "missing", "uid"]
     chosen = choose(material.pairs[material.pairs["uid"].isin(made)])
     entries = tuple(_entry(material, row, pairs, cells, labels) for row in chosen.to_dict("records"))
@@ -126,7 +126,7 @@ def spread(strengths: Sequence[float], n: int = STRENGTHS) -> list[float]:
     return [ordered[k] for k in at]
 
 
-def _by_place(run: RunFolder) -> dict[tuple[str, str], dict[float | None, Cell]]:
+def by_place(run: RunFolder) -> dict[tuple[str, str], dict[float | None, Cell]]:
     """By method and uid: the cells of the first seed, by strength."""
     found: dict[tuple[str, str], dict[float | None, Cell]] = {}
     for cell in sorted(run.cell_list(), key=lambda one: (one.seed is None, one.seed or 0)):
@@ -134,7 +134,7 @@ def _by_place(run: RunFolder) -> dict[tuple[str, str], dict[float | None, Cell]]
     return found
 
 
-def _inputs(material: Material) -> dict[str, EditPair]:
+def inputs(material: Material) -> dict[str, EditPair]:
     """The pairs by uid; none where the data set cannot be had without a network, or is another now."""
     for one in material.opened.values():
         info = one.run.dataset
@@ -183,14 +183,19 @@ def _read(caption: str, file: ImageFile) -> Picture:
 
 
 def _picture(run: RunFolder, cell: Cell, symbol: str) -> Picture:
-    turned = cell.strength is not None and symbol != NO_KNOB
-    caption = f"{symbol} {text.strength(cell.strength)}".strip() if turned else ""
+    said = caption(cell, symbol)
     if cell.status != "ok":
-        return Picture(caption, None, cell.status)
+        return Picture(said, None, cell.status)
     try:
-        return Picture(caption, smaller(images.decode(run.image_bytes(cell), cell.file)))
+        return Picture(said, smaller(images.decode(run.image_bytes(cell), cell.file)))
     except TedbenchError:
-        return Picture(caption, None, "cannot be read")
+        return Picture(said, None, "cannot be read")
+
+
+def caption(cell: Cell, symbol: str) -> str:
+    """What stands below the picture of a cell: its strength; nothing for a method with nothing to turn."""
+    turned = cell.strength is not None and symbol != NO_KNOB
+    return f"{symbol} {text.strength(cell.strength)}".strip() if turned else ""
 
 
 def smaller(image: Image.Image, side: int = SIDE) -> Image.Image:

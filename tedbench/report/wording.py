@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
+from tedbench.report import text
+
+if TYPE_CHECKING:
+    from tedbench.report.building import Report
+
 WARNING = (
     "Read with care: the authors of Imagic and TEdBench write that CLIP and LPIPS are not suited to choosing η "
     "automatically, nor can they faithfully assess a method's editing performance."
@@ -13,8 +21,8 @@ HOW = (
     "scored / asked. Failed, missing and unscored count images. A failed edit is 0 where success is 0 or 1."
 )
 CLIP_HOW = (
-    " ×100 and 2.5·max(cos, 0) show the same cosines as other papers do; CLIPScore proper also puts “A photo depicts ” "
-    "before the text."
+    " ×100 and 2.5·max(cos, 0) show the same cosines as other papers do; CLIPScore proper also puts “A photo depicts ”"
+    " before the text."
 )
 LEGEND = (
     "A match is a difference of at most half a unit of the last printed digit. It is called numerically consistent, "
@@ -35,11 +43,68 @@ RULES = (
     "are failures of a success that is 0 or 1, else without a value. Gain: over the fixed strength, pair by pair. p: "
     "cluster sign-flip test, exploratory, not adjusted for the number of rules and metrics."
 )
-
-
 CURVES = (
     "Means over pairs at every strength, seeds averaged within a pair first, with the 95% interval of the vertical "
     "axis as a band. Left, where LPIPS was scored: at equal LPIPS a higher line is the better one (a lower one where "
     "lower is better); numbers are the strengths at its ends. Right: over the strength, the form of Fig. 9 of Imagic "
-    "(arXiv 2210.09276). Nothing is averaged over strengths; curves.csv has every number."
+    "(arXiv 2210.09276), whose range of 0.6 to 0.8 for η is shaded. Nothing is averaged over strengths; curves.csv has"
+    " every number."
 )
+SPLIT = (
+    "The primary metric once more, for each category and for each seed on its own. A category's band rests on its own "
+    "photos only; bands of many categories overlap by chance."
+)
+COMPARED = (
+    "Differences pair by pair, method less reference, with 95% intervals; p is of a sign-flip test that flips whole "
+    "photos. At a budget, both methods are read off their curves at the same mean LPIPS (of 0 or 1 outcomes, at the "
+    "last strength that was measured within it), and the interval redoes that in each of 9,999 resamples of photos. "
+    "One comparison is primary, its p adjusted by Holm over the methods; every other is exploratory: of 20 of those, "
+    "one is below 0.05 by chance. Detectable: the true difference that this many pairs would find 4 times in 5."
+)
+NUMBERS = (
+    "Curves in one number. Matched: the height of a method's curve at the budget, inside what was measured only. Area:"
+    " the mean height over the LPIPS that all swept methods share. Front: the part of the whole range of LPIPS on "
+    "which the best point within budget is the method's; it depends on which methods are in the table. Intervals redo "
+    "means, range and budget in 9,999 resamples of photos. numbers.csv has all."
+)
+COST = (
+    "Measured by the run on its machine. Fit: once a pair and seed. Edit: one image, a sweep's time over its "
+    "strengths. Memory: the most that a sweep held, with whatever the process had loaded before. Median and most over "
+    "the sweeps."
+)
+WORTH = (
+    "Correlation: how alike pairs on one photo are, 0 to 1. Effective: independent pairs that would say as much about "
+    "the mean. Detectable: the shift of this mean that as many pairs would find four times in five. Variance of one "
+    "image's value: between photos, between pairs on a photo, between seeds; – where the run cannot tell."
+)
+
+
+def board(report: Report) -> str:
+    """What the leaderboard shows."""
+    compared, name = report.compared, report.material.metrics[report.compared.primary].spec
+    said = "A row a method, at the strength named; mean and 95% interval of each metric. Click a heading to sort."
+    if math.isnan(compared.budget):
+        return said
+    return (
+        f"{said} At equal fidelity: {name} at LPIPS {text.number(compared.budget)}, {_source(report)}; the mean height "
+        "of its curve over the LPIPS that all swept methods share; its share of the front of all methods."
+    )
+
+
+def primary(report: Report) -> str:
+    """Which comparison is the primary one, and how it came to be that."""
+    compared, name = report.compared, report.material.metrics[report.compared.primary].spec
+    reference = report.labels[compared.reference] if compared.reference else ""
+    rows = compared.differences
+    matched = ((rows["role"] == "primary") & (rows["at"] == "budget")).any()
+    where = f"at LPIPS {text.number(compared.budget)}, {_source(report)}" if matched else "at the strengths shown"
+    return f"Primary: {name} against {reference}, {where}."
+
+
+def _source(report: Report) -> str:
+    compared = report.compared
+    if compared.said:
+        return "as asked"
+    return (
+        f"what {report.labels[compared.reference]} spends at the strength shown" if compared.reference else "as shown"
+    )

@@ -6,9 +6,9 @@ import base64
 import csv
 import dataclasses
 import hashlib
-import html
 import io
 import itertools
+import json
 import math
 import re
 import shutil
@@ -25,7 +25,7 @@ from PIL import Image
 from tedbench import datasets, images, report, store
 from tedbench.curves import Curve, Point
 from tedbench.errors import UsageError
-from tedbench.report import contact, curveplot, gallery, published, render, shown, table
+from tedbench.report import building, contact, curveplot, gallery, published, render, shown, table, text
 from tedbench.report.gallery import Entry, Picture, Sweep, choose, larger, smaller, spread
 from tedbench.types import Cell, Dataset, MetricFacts, Run
 
@@ -69,7 +69,7 @@ def toy_run(folder: Path, knobs: dict[str, Any] = KNOBS, dataset: Dataset | None
 
 
 def files_of(*runs: Path) -> dict[str, bytes]:
-    return render.files(render.build(table.gather(runs)))
+    return render.files(building.build(table.gather(runs)))
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,14 @@ def files(run: Path) -> dict[str, bytes]:
     return files_of(run)
 
 
+def album_in(page: str) -> dict[str, Any]:
+    """What the page's script reads."""
+    found = re.search(r'<script type="application/json" id="album">(.*?)</script>', page)
+    return json.loads(found[1]) if found else {}
+
+
 def pictures_in(page: str) -> list[Image.Image]:
-    found = re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)", page)
+    found = [one for one in album_in(page).get("pictures", ()) if one]
     return [Image.open(io.BytesIO(base64.b64decode(one))).convert("RGB") for one in found]
 
 
@@ -115,7 +121,7 @@ def test_a_run_of_one_strength_is_shown_as_it_is(run: Path) -> None:
         cells=material.cells[material.cells["method"] == "still"],
         scores=material.scores[material.scores["method"] == "still"],
     )
-    built = render.build(still)
+    built = building.build(still)
     pd.testing.assert_frame_equal(built.table.drop(columns=["shown", "strengths"]), table.summary(still))
     beside = published.compare(table.summary(still), published.load(), still.dataset)
     pd.testing.assert_frame_equal(built.beside, beside)
@@ -161,8 +167,8 @@ def test_a_reference_run_has_a_section_of_its_own(run: Path, files: dict[str, by
     made = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir()}
     same = {"table.csv", "table.tex", "curves.csv", "curves.svg", "scores.svg", "gallery.png"}
     assert {name for name in files if files[name] == made[name]} >= same
-    assert set(made) - set(files) == {"reference.png", "reference.svg", report.MARKER}
-    alone = render.files(render.build(table.gather([large])))
+    assert set(made) - set(files) == {"reference.png", "reference.svg", "reference.pdf", report.MARKER}
+    alone = render.files(building.build(table.gather([large])))
     assert made["reference.svg"] == alone["curves.svg"]
     for name in ("index.html", "report.md"):
         before, _, section = made[name].decode().partition("Reference run")
@@ -202,7 +208,7 @@ def test_one_minus_a_metric_turns_its_interval_round() -> None:
 
 
 def test_no_two_methods_look_alike() -> None:
-    looks = [curveplot._look(k) for k in range(40)]
+    looks = [curveplot.look(k) for k in range(40)]
     assert len({(look["color"], look["marker"]) for look in looks}) == 40
     assert len({look["color"] for look in looks[:7]}) == 7
     assert len({look["marker"] for look in looks[:7]}) == 7  # also without colours
@@ -212,8 +218,9 @@ def test_no_two_methods_look_alike() -> None:
 def test_any_metrics_can_be_drawn(metrics: tuple[str, ...]) -> None:
     facts = {key: FACTS[key] for key in metrics}
     for n in (1, 12):
-        png, svg = curveplot.draw(some_lines(n, *metrics), facts)
-        assert (png, svg) == curveplot.draw(some_lines(n, *metrics), facts)
+        drawn = curveplot.draw(some_lines(n, *metrics), facts)
+        assert drawn == curveplot.draw(some_lines(n, *metrics), facts)
+        svg = drawn["svg"]
         assert ("1 − lpips" in svg.decode()) == (LPIPS in metrics)
 
 
@@ -225,13 +232,11 @@ def test_the_page_holds_the_runs_own_pixels(run: Path, files: dict[str, bytes]) 
         assert images.pixel_sha256(images.read(pair.image)) in there
         assert pair.truth
         assert images.pixel_sha256(images.read(pair.truth)) in there
-        assert html.escape(pair.target_text) in page
+        assert pair.target_text in [card["text"] for card in album_in(page)["cards"]]
     opened = store.open_run(run)
     for cell in opened.cell_list():
         mine = images.pixel_sha256(images.decode(opened.image_bytes(cell), cell.file))
         assert (mine in there) == (cell.seed == 0)
-    assert "image-rendering: pixelated" in page
-    assert 'class="pixels"' in page
     assert "The first of 2 seeds." in page
 
 
@@ -252,7 +257,7 @@ def test_without_images_one_line_says_so(run: Path, tmp_path: Path) -> None:
     assert "gallery.png" not in made
     for name in ("index.html", "report.md"):
         assert made[name].decode().count(gallery.NO_IMAGES) == 1
-    assert '<section class="pair">' not in made["index.html"].decode()
+    assert not album_in(made["index.html"].decode())
 
 
 def test_an_image_that_is_gone_or_altered_is_said_not_shown(run: Path, tmp_path: Path) -> None:
@@ -260,9 +265,10 @@ def test_an_image_that_is_gone_or_altered_is_said_not_shown(run: Path, tmp_path:
     shutil.copytree(run, copy)
     for k, path in enumerate(sorted((copy / "images").rglob("*.png"))):
         path.write_bytes(b"other") if k % 2 else path.unlink()
-    page = files_of(copy)["index.html"].decode()
-    assert "cannot be read" in page
-    assert len(pictures_in(page)) == 8  # inputs and answers
+    made = files_of(copy)
+    assert len(pictures_in(made["index.html"].decode())) == 8  # inputs and answers; the script says of the others why
+    data = album_in(made["index.html"].decode())
+    assert {data["pictures"][one[1]] for card in data["cards"] for m in card["methods"] for one in m["sweep"]} == {""}
 
 
 def test_inputs_of_another_data_set_are_not_shown(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +277,7 @@ def test_inputs_of_another_data_set_are_not_shown(run: Path, monkeypatch: pytest
     swapped = tuple(dataclasses.replace(b, uid=a.uid) for a, b in zip(real.pairs, other.pairs, strict=True))
     monkeypatch.setattr(datasets, "load", lambda *_: Dataset(real.info, swapped))
     page = files_of(run)["index.html"].decode()
-    assert "true answer" not in page
+    assert all(card["given"] == [] for card in album_in(page)["cards"])
     assert len(pictures_in(page)) == 4 * (len(GRID) + 1)
 
 
@@ -285,10 +291,11 @@ def test_prompts_and_names_are_text(tmp_path: Path) -> None:
     knobs = {HOSTILE: {"name": HOSTILE, "symbol": HOSTILE, "default": 0.5}}
     made = files_of(toy_run(tmp_path / "hostile", knobs, Dataset(info, pairs), fade=HOSTILE))
     page = made["index.html"].decode()
-    assert "<script" not in page
+    assert re.findall("<script[^>]*>", page) == ['<script type="application/json" id="album">', "<script>"]  # ours
     assert "\x1b" not in page
     assert not re.search(r"<img(?![^>]* src=\"data:)", page)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert {card["text"] for card in album_in(page)["cards"]} == {text.clean(HOSTILE)}
     assert "<script" not in made["report.md"].decode()
     assert "<script" not in made["curves.svg"].decode()
     assert gallery.NO_INPUTS in page
@@ -296,8 +303,8 @@ def test_prompts_and_names_are_text(tmp_path: Path) -> None:
 
 def test_two_runs_are_told_apart(run: Path, tmp_path: Path) -> None:
     page = files_of(run, toy_run(tmp_path / "again"))["index.html"].decode()
-    assert page.count("<small>run · fade</small>") == 4
-    assert page.count("<small>again · fade</small>") == 4
+    labels = [method["label"] for card in album_in(page)["cards"] for method in card["methods"]]
+    assert labels.count("run · fade") == labels.count("again · fade") == 4
 
 
 @settings(max_examples=30, deadline=None)

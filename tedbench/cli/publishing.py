@@ -1,0 +1,108 @@
+"""`tedbench submit`, `verify` and `export`: a run goes out, and another's comes in."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from tedbench.cli.options import CaptionsOption, DataOption
+
+if TYPE_CHECKING:
+    from tedbench.licences import Decision
+    from tedbench.verifying import Check
+
+SHOWN = 5
+"""Shortened texts that are named; all of them are in submission.json."""
+ImagesOption = Annotated[
+    Optional[bool],  # noqa: UP045  (typer reads the annotation at run time)
+    typer.Option(
+        "--images/--no-images",
+        help="Whether edited images go in. Default: where the data set's licence allows it.",
+        show_default=False,
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder, e.g. results/NAME.", show_default=False)]
+
+
+def submit(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", help="Archive to make, e.g. NAME.zip.", show_default=False)],
+    images: ImagesOption = None,
+) -> None:
+    """Pack a scored run into one archive that others can verify. Input photos never go in."""
+    from tedbench import store, submitting
+
+    done = submitting.submit(store.open_run(run), out, images)
+    gaps = f", {done.failed} failed, {done.missing} missing" if done.failed or done.missing else ""
+    typer.echo(f"{out}: {done.files} files, {done.cells} cells{gaps}")
+    _print_images(done.images)
+    for what in done.shortened[:SHOWN]:
+        typer.echo(f"path of this machine shortened: {what}")
+    if len(done.shortened) > SHOWN:
+        typer.echo(f"and {len(done.shortened) - SHOWN} more, see submission.json in it")
+    typer.echo(f"next: tedbench verify {shlex.quote(str(out))}")
+
+
+def verify(
+    archive: Annotated[Path, typer.Argument(metavar="FILE.zip", help="Of `tedbench submit`.", show_default=False)],
+    data: DataOption = None,
+    captions: CaptionsOption = None,
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--run", help="Folder of a run with the images, where the archive has none.", show_default=False),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Unpack it there as a run for `tedbench report`, unless something differs."),
+    ] = None,
+) -> None:
+    """Check a submission: its hashes, its rows, its questions, and every score by scoring its images anew.
+
+    That the images were made as it says, and that none was picked from several, no archive can prove.
+
+    Exit code: 0 if everything was confirmed, 10 if something differs, 11 if something could not be checked here.
+    """
+    from tedbench import verifying
+
+    found = verifying.verify(archive, verifying.Given(data, captions, run, device, out))
+    typer.echo(verifying.plain(found.about))
+    width = max(len(check.what) for check in found.checks)
+    typer.echo(f"{'claim':<{width}}  {'number':>7}  {'largest difference':>18}  verdict")
+    for check in found.checks:
+        typer.echo(verifying.plain(_line(check, width)))
+    if out is not None and out.exists():
+        typer.echo(f"unpacked; next: tedbench report {shlex.quote(str(out))}")
+    found.confirm()
+    typer.echo("verified")
+
+
+def export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.", show_default=False)],
+    form: Annotated[str, typer.Option("--format", help="disk (load_from_disk) or parquet (load_dataset).")] = "disk",
+    images: ImagesOption = None,
+) -> None:
+    """Write a run as a data set of the Hugging Face `datasets` library: a row an image, a column a metric."""
+    from tedbench import exporting, store
+
+    done = exporting.export(store.open_run(run), out, form, images)
+    typer.echo(f"{out}: {done.rows} rows, {len(done.metrics)} metrics")
+    _print_images(done.images)
+    load = f"load_from_disk({str(out)!r})" if form == "disk" else f"load_dataset({str(out)!r})"
+    typer.echo(f"next, in Python: datasets.{load}")
+
+
+def _print_images(images: Decision) -> None:
+    typer.echo(f"images: {'in' if images.included else 'not in'}; {images.why}")
+
+
+def _line(check: Check, width: int) -> str:
+    number = str(check.rows or "")
+    largest = "" if math.isnan(check.largest) else f"{check.largest:.2g}"
+    why = f": {check.why}" if check.why else ""
+    return f"{check.what:<{width}}  {number:>7}  {largest:>18}  {check.verdict}{why}"

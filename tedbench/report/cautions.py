@@ -1,0 +1,149 @@
+"""What a reader should know before believing a report: one line each, each with what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tedbench import stats
+from tedbench.report import sweeps, text
+from tedbench.report.compared import PRIMARY, Compared
+from tedbench.report.provenance import caption_lines
+from tedbench.report.shown import Key, Shown
+from tedbench.report.table import Material
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEEDS = 3
+"""Seeds below which what a seed adds is hardly known."""
+PAIRS = 30
+"""Pairs below which an interval rests on what few pictures happen to be like."""
+MOVING = ("torch", "diffusers", "transformers", "open-clip-torch", "lpips", "pillow")
+"""Libraries whose version can move a picture or a score."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One thing to know."""
+
+    about: str
+    """A word or two."""
+    said: str
+
+
+def gather(
+    material: Material, shown: Mapping[Key, Shown], table: pd.DataFrame, ruled: pd.DataFrame, compared: Compared
+) -> list[Caution]:
+    """All cautions of a report, weightiest first."""
+    labels = sweeps.labels(material)
+    found = [
+        *_identities(material), *_selection(ruled), *_incomplete(material, table), *_seeds(material, labels),
+        *_few(table), *_captions(material), *_unmatched(compared, labels), *_middle(shown, labels), *_drawn(material),
+        *_software(material), *_notes(material),
+    ]  # fmt: skip
+    return [Caution(one.about, text.clean(one.said)) for one in dict.fromkeys(found)]
+
+
+def _identities(material: Material) -> Iterator[Caution]:
+    by_spec: dict[str, list[str]] = {}
+    for identity, facts in material.metrics.items():
+        by_spec.setdefault(facts.spec, []).append(identity)
+    for spec, identities in by_spec.items():
+        if len(identities) > 1:
+            said = f"{spec} was scored in {len(identities)} ways ({'; '.join(identities)}): they are kept apart, and"
+            yield Caution("mixed metrics", f"{said} a method of one is not to be held against a method of another.")
+
+
+def _selection(ruled: pd.DataFrame) -> Iterator[Caution]:
+    shared = ruled[ruled["shares_model"] != ""] if len(ruled) else ruled
+    for row in shared.drop_duplicates(["rule", "spec"]).to_dict("records"):
+        said = f"rule {row['rule']} chooses strengths by {row['shares_model']}, which {row['spec']} also reports by"
+        yield Caution("selection and report", f"{said}: what it gains there says little. Read another metric.")
+
+
+def _incomplete(material: Material, table: pd.DataFrame) -> Iterator[Caution]:
+    if material.dataset.part:
+        yield Caution("part of the data", f"{material.dataset.part} of {material.dataset.name} were asked.")
+    settings = ["run", "method", "strength"]
+    for row in table[table["n"] < table["asked"]].to_dict("records"):
+        label = text.setting_label(row, table)
+        yield Caution("missing scores", f"{label}, {row['spec']}: {row['n']} of {row['asked']} pairs have a value.")
+    for row in table[table["failed"] > 0].drop_duplicates(settings).to_dict("records"):
+        images = row["asked"] * max(row["seeds"], 1)
+        said = f"{text.setting_label(row, table)}: {row['failed']} of {images} images failed."
+        yield Caution("failed edits", f"{said} They are 0 where success is 0 or 1, and missing from other means.")
+
+
+def _seeds(material: Material, labels: Mapping[Key, str]) -> Iterator[Caution]:
+    counts: dict[int, list[str]] = {}
+    for (run, method), cells in material.cells.groupby(["run", "method"], sort=False):
+        if not _draws_no_noise(cells):
+            counts.setdefault(int(cells["seed"].nunique()), []).append(labels[str(run), str(method)])
+    for n, named in sorted(counts.items()):
+        if n < SEEDS:
+            what = {0: "the seed is not stated", 1: "one seed"}.get(n, f"{n} seeds")
+            yield Caution("few seeds", f"{', '.join(named)}: {what}; how much a seed moves the numbers is not known.")
+    if len(counts) > 1:
+        said = "; ".join(f"{', '.join(named)}: {n}" for n, named in sorted(counts.items()))
+        yield Caution("unequal seeds", f"Methods were run with different numbers of seeds ({said}).")
+
+
+def _draws_no_noise(cells: pd.DataFrame) -> bool:
+    """Whether all seeds gave the same images, bit by bit."""
+    made = cells[cells["sha256"] != ""]
+    if made["seed"].nunique() < 2:
+        return False
+    return bool((made.groupby(["uid", "strength"], dropna=False)["sha256"].nunique() == 1).all())
+
+
+def _few(table: pd.DataFrame) -> Iterator[Caution]:
+    for _, rows in table.groupby(["run", "method"], sort=False):
+        n, photos = int(rows["n"].min()), int(rows["images"].min())
+        if n < PAIRS or photos < stats.FEW:
+            label = text.setting_label(rows.iloc[0], table)
+            yield Caution("small sample", f"{label}: {n} pairs on {photos} photos; read the interval, not the mean.")
+
+
+def _captions(material: Material) -> Iterator[Caution]:
+    for line in caption_lines(material):
+        yield Caution("source captions", f"{line}. Numbers that read them depend on their wording.")
+
+
+def _unmatched(compared: Compared, labels: Mapping[Key, str]) -> Iterator[Caution]:
+    rows = compared.differences
+    lost = rows[(rows["role"] == PRIMARY) & (rows["at"] == "budget") & rows["difference"].isna()]
+    named = [labels[str(run), str(method)] for run, method in zip(lost["run"], lost["method"], strict=True)]
+    if named:
+        said = f"{', '.join(named)} measured nothing on both sides of LPIPS {text.number(compared.budget)}"
+        yield Caution("no equal fidelity", f"{said}: no primary comparison, as nothing is extrapolated.")
+
+
+def _middle(shown: Mapping[Key, Shown], labels: Mapping[Key, str]) -> Iterator[Caution]:
+    for key, one in shown.items():
+        if one.choice == "middle":
+            said = f"{labels[key]}: its default is not among the strengths that were run"
+            yield Caution("shown strength", f"{said}; tables show the middle one, {one.strength:g}.")
+
+
+def _drawn(material: Material) -> Iterator[Caution]:
+    if material.dataset.source == "drawn":
+        said = "The pictures are drawn by a program and the models are small"
+        yield Caution("toy world", f"{said}: this tests the machinery and says nothing of photographs.")
+
+
+def _software(material: Material) -> Iterator[Caution]:
+    for name in MOVING:
+        found = {run.versions[name] for run in material.runs.values() if run.kind == "run" and name in run.versions}
+        if len(found) > 1:
+            yield Caution("software", f"Runs were made with different versions of {name}: {', '.join(sorted(found))}.")
+    for name, run in material.runs.items():
+        if run.git_commit.endswith("-dirty"):
+            yield Caution("software", f"{name} was made by code that differs from its commit {run.git_commit[:12]}.")
+
+
+def _notes(material: Material) -> Iterator[Caution]:
+    for facts in material.metrics.values():
+        for note in facts.notes:
+            yield Caution("note of a metric", f"{facts.spec}: {note}")

@@ -1,0 +1,90 @@
+"""From what a report says to its page and its Markdown. Every foreign text is escaped; scripts are ours alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tedbench.report import text
+
+if TYPE_CHECKING:
+    import jinja2
+
+HERE = Path(__file__).parent
+
+
+def html(told: Mapping[str, Any], figures: Mapping[str, bytes]) -> bytes:
+    """The page: one file that needs no other, and reaches for nothing.
+
+    Args:
+        told: `context.of(…)`.
+        figures: SVG by name.
+    """
+    import jinja2
+
+    style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    embedded = {name: base64.b64encode(content).decode() for name, content in figures.items()}
+    environment = _with_filters(jinja2.Environment(autoescape=True, finalize=_one_line, **_options()))
+    # The policy names what may run by its hash: a script that came in through a file name would not.
+    allowed = {"style_hash": _hash(style), "script_hash": _hash(script)}
+    ready = {"style": _Ready(style), "script": _Ready(script), "data": _Ready(_json(told["album"].data))}
+    return environment.get_template("page.html.j2").render(**told, **allowed, **ready, svg=embedded).encode()
+
+
+def markdown(told: Mapping[str, Any]) -> bytes:
+    """The same as Markdown, with figures as files beside it."""
+    import jinja2
+
+    # Every expression passes through the Markdown escape, as every one of the page passes through HTML's.
+    environment = _with_filters(jinja2.Environment(autoescape=False, finalize=text.markdown, **_options()))
+    return environment.get_template("report.md.j2").render(**told).encode()
+
+
+class _Ready(str):
+    """Text that stands in the page as it is: ours, or made harmless before."""
+
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    """JSON that no HTML parser reads as the end of a script."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _hash(content: str) -> str:
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _one_line(value: object) -> object:
+    return text.clean(value) if type(value) is str else value  # not what is marked as HTML already
+
+
+def _options() -> dict[str, Any]:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(HERE)
+    return {"loader": loader, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
+
+
+def _with_filters(environment: jinja2.Environment) -> jinja2.Environment:
+    named = {"number": text.number, "signed": text.signed, "interval": text.interval, "strength": _strength,
+             "sorted_by": _sorted_by}  # fmt: skip
+    environment.filters.update(named)
+    return environment
+
+
+def _strength(value: Any) -> str:
+    return text.strength(math.nan if value is None else value)
+
+
+def _sorted_by(value: Any) -> str:
+    """A number as the page sorts by it; empty, and last, where there is none."""
+    return "" if value is None or math.isnan(value) else repr(float(value))
