@@ -1,14 +1,15 @@
 """Rules applied to scored runs: which strength each sweep gets, and what that is worth.
 
 Every sweep is asked on its own; one of a single image has nothing to choose. Values at the chosen strengths are looked
-up, never interpolated; a sweep without a choice, or whose image has no value, has none.
+up, never interpolated; a sweep without a choice, or whose image has no value, has none. A rule with `seed_by` keeps one
+sweep a pair, the one whose chosen image is best by that metric: best of N seeds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tedbench.errors import UsageError
@@ -26,15 +27,24 @@ class Choices:
     """What a rule chose."""
 
     table: pd.DataFrame
-    """A row a sweep: those of `SWEEP` that the scores have; `chosen`, whether anything was; its `strength` (nan for
-    none, or one that was not stated); `looked`, how many strengths' images the rule needed."""
+    """A row a sweep, or a pair where one of its seeds is kept: those of `SWEEP` that the scores have; `chosen`, whether
+    anything was; its `strength` (nan for none, or one that was not stated); `looked`, how many strengths' images the
+    rule needed, over all seeds that it chose among; `seeds`, how many those were: 1 where each stands for itself."""
     reads: tuple[str, ...]
-    """Identities of the metrics that it read."""
+    """Identities of the metrics that it read, that by which a seed is kept among them."""
     upper_bound: bool
+    """Whether it knew the outcome: by what it is, or by a metric that reads the truth."""
+    seed_by: str = ""
+    """Spec of the metric by which one seed a pair is kept; empty where none is left out."""
+
+    @property
+    def best_of(self) -> int:
+        """N of best of N: the most seeds of a pair of which one is kept; 1 where none is left out."""
+        return int(self.table["seeds"].max()) if len(self.table) else 1
 
     @property
     def looked(self) -> float:
-        """Mean number of strengths a sweep that were needed."""
+        """Mean number of strengths a row that were needed."""
         return float(self.table["looked"].mean())
 
 
@@ -57,14 +67,16 @@ def choose(
     import pandas as pd
 
     there = {name: facts for name, facts in metrics.items() if (scores["metric"] == name).any()}
-    identities = {spec: _identity(spec, there) for spec in rule.reads}
+    seed_by: str = getattr(rule, "seed_by", "")  # not of the Protocol: a stranger's rule need not have it
+    read = dict.fromkeys((*rule.reads, seed_by) if seed_by else rule.reads)
+    identities = {spec: _identity(spec, there) for spec in read}
     key = [name for name in SWEEP if name in scores]
     if scores.duplicated([*key, "strength", "metric"]).any():
         raise ValueError("an image has two scores of one metric; name the runs in a column `run`")
     rows = []
     for at, group in scores.groupby(key, dropna=False, sort=False):
-        strengths = tuple(sorted(float(s) for s in group["strength"].dropna().unique()))
-        values = {(m, s): v for m, s, v in group[["metric", "strength", "value"]].itertuples(index=False)}
+        values = {(m, s): v for m, s, v in zip(group["metric"], group["strength"], group["value"], strict=True)}
+        strengths = tuple(sorted({float(s) for _, s in values if not math.isnan(s)}))
         named = dict(zip(key, at, strict=True))
 
         def value(spec: str, index: int, values: Mapping[tuple[str, float], float] = values,
@@ -78,9 +90,12 @@ def choose(
             strength, looked = (math.nan if index is None else strengths[index]), len(sweep.asked)
         else:
             index, strength, looked = 0, strengths[0] if strengths else math.nan, 1
-        rows.append({**named, "chosen": index is not None, "strength": strength, "looked": looked})
-    table = pd.DataFrame(rows, columns=[*key, "chosen", "strength", "looked"])
-    return Choices(table, tuple(identities.values()), rule.upper_bound)
+        rows.append({**named, "chosen": index is not None, "strength": strength, "looked": looked, "seeds": 1})
+    table = pd.DataFrame(rows, columns=[*key, "chosen", "strength", "looked", "seeds"])
+    table = table.astype({name: scores[name].dtype for name in key})  # a seed that is not known has no type of its own
+    told = rule.upper_bound or any(_knows(metrics[identity]) for identity in identities.values())
+    found = Choices(table, tuple(identities.values()), told, seed_by)
+    return _best_seeds(found, scores, there[identities[seed_by]]) if seed_by else found
 
 
 def outcomes(choices: Choices, scores: pd.DataFrame, otherwise: float = math.nan) -> pd.DataFrame:
@@ -100,6 +115,17 @@ def outcomes(choices: Choices, scores: pd.DataFrame, otherwise: float = math.nan
     return found.assign(value=found["value"].where(found["chosen"], otherwise))
 
 
+def _best_seeds(choices: Choices, scores: pd.DataFrame, by: MetricFacts) -> Choices:
+    """A row a pair: its seed of the best value; a seed without one only where none has one, and then a chosen one."""
+    pair = [name for name in SWEEP if name in choices.table and name != "seed"]
+    value = outcomes(choices, scores[scores["metric"] == by.identity])["value"].to_numpy()
+    ranked = choices.table.assign(worth=value if by.higher_is_better else -value)
+    ranked[["looked", "seeds"]] = ranked.groupby(pair, dropna=False)[["looked", "seeds"]].transform("sum")
+    ranked = ranked.sort_values(["worth", "chosen", "seed"], ascending=[False, False, True], na_position="last")
+    kept = ranked.groupby(pair, dropna=False).head(1).sort_index()
+    return replace(choices, table=kept.drop(columns="worth").reset_index(drop=True))
+
+
 def shared_models(choices: Choices, reporting: str, metrics: Mapping[str, MetricFacts]) -> list[str]:
     """Models that both chose and report: a number that a rule has raised by looking at it says little.
 
@@ -112,6 +138,10 @@ def shared_models(choices: Choices, reporting: str, metrics: Mapping[str, Metric
     if model and any(metrics[one].facts.get("backbone") == model for one in choices.reads):
         return [model]
     return [metrics[reporting].spec] if reporting in choices.reads else []
+
+
+def _knows(facts: MetricFacts) -> bool:
+    return str(facts.facts.get("family", "")).startswith("oracle")
 
 
 def _identity(spec: str, metrics: Mapping[str, MetricFacts]) -> str:

@@ -14,9 +14,12 @@ never chosen, and a pair of which nothing is within budget is a failure, not a g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from tedbench import stats
 
@@ -70,11 +73,16 @@ def curves(scores: pd.DataFrame, level: float = LEVEL, binary: Container[str] = 
         images) makes its point infinite, without an interval.
     """
     named = scores if "run" in scores else scores.assign(run="")
-    grouped = named.groupby(["run", "method", "metric"], sort=False)
-    return tuple(
-        Curve(str(run), str(method), str(metric), _points(group, level, metric in binary))
-        for (run, method, metric), group in grouped
-    )
+    key = ["run", "method", "metric"]
+    pairs = stats.seed_means(named, [*key, "strength", "uid", "image_id"])
+    gone = named["value"].isna().groupby([named[name] for name in [*key, "strength"]], dropna=False, sort=False).sum()
+    missing = {_plain(at): int(n) for at, n in zip(gone.index.to_list(), gone, strict=True)}
+    made = []
+    for at, mine in pairs.groupby(key, sort=False):
+        run, method, metric = map(str, at)
+        failed = {strength: missing[run, method, metric, strength] for strength in _strengths(mine)}
+        made.append(Curve(run, method, metric, _points(mine, failed, level, metric in binary)))
+    return tuple(made)
 
 
 def split(
@@ -131,16 +139,32 @@ def matched(
     return pd.concat([means, found[0].rename("within"), found[1].rename("strength")], axis=1)
 
 
-def _points(group: pd.DataFrame, level: float, binary: bool) -> tuple[Point, ...]:
-    asked = int(group["uid"].nunique())
-    pairs = stats.seed_means(group, ["strength", "uid", "image_id"])
-    missing = group["value"].isna().groupby(group["strength"], dropna=False).sum()
-    points = []
-    for (strength, mine), failed in zip(pairs.groupby("strength", dropna=False), missing, strict=True):
-        there = mine.dropna(subset="value")
-        found = stats.interval(there["value"].to_list(), there["image_id"].to_list(), level, binary)
-        points.append(Point(float(strength), found.mean, found.low, found.high, found.n, asked, int(failed)))  # type: ignore[arg-type]
+def _points(pairs: pd.DataFrame, failed: Mapping[float | None, int], level: float, binary: bool) -> tuple[Point, ...]:
+    """The points of one curve.
+
+    Args:
+        pairs: a row a pair and strength.
+        failed: images without a value, by strength in order; None for one that was not stated.
+        level, binary: as `curves`.
+    """
+    asked, points = int(pairs["uid"].nunique()), []
+    values, strengths, photos = (pairs[name].to_numpy() for name in ("value", "strength", "image_id"))
+    for strength, lost in failed.items():
+        here = (np.isnan(strengths) if strength is None else strengths == strength) & ~np.isnan(values)
+        found = stats.interval(values[here].tolist(), photos[here].tolist(), level, binary)
+        at = math.nan if strength is None else strength
+        points.append(Point(at, found.mean, found.low, found.high, found.n, asked, lost))
     return tuple(points)
+
+
+def _strengths(pairs: pd.DataFrame) -> list[float | None]:
+    """In order; None, and last, for one that was not stated: nan is not equal to itself, and finds nothing."""
+    found = np.sort(pairs["strength"].to_numpy(np.float64))
+    return [None if math.isnan(strength) else float(strength) for strength in np.unique(found)]
+
+
+def _plain(at: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*map(str, at[:-1]), None if math.isnan(at[-1]) else float(at[-1]))
 
 
 def _limits(uids: pd.Series[str], budget: float | Mapping[str, float]) -> pd.Series[float]:

@@ -7,6 +7,7 @@ A rule sees one sweep: strengths s_0 < … < s_n and, for those it asks about, v
     best     argmax v: with a metric that knows the truth, an upper bound and no method
     knee     argmax of y'(i) − x'(i), gain less cost, both scaled to [0, 1] over the sweep: where the curve leaves the
              chord between its ends farthest (the idea of Kneedle: Satopää et al. 2011)
+    trade    argmax of y(i) − price · x(i), gain less cost in the metrics' own units: one price for all sweeps
     gain     the least i with v(i) − v(0) ≥ least; the last where none has it
     share    the least i with v(i) − v(0) ≥ of · max_j (v(j) − v(0))
     bisect   `gain`, taking v to rise with the strength: it looks at the first strength, then at halves of what is left
@@ -14,6 +15,9 @@ A rule sees one sweep: strengths s_0 < … < s_n and, for those it asks about, v
 Which way a metric points is its own fact: of a metric of which lower is better, gains are counted downwards. A strength
 whose image failed has no value, and no rule that saw it chooses it; without v(0) there is no gain. A sweep without a
 choice counts as a failure. What each rule asked for is counted: who looks at every strength needs them all made.
+
+Seeds are averaged, unless a rule's `seed_by` names a metric: of a pair's N seeds it keeps the one whose chosen image is
+best by it. That is best of N, and is printed so; what it looked at is counted over all N.
 """
 
 from __future__ import annotations
@@ -66,7 +70,10 @@ class Sweep:
 
 @runtime_checkable
 class Rule(Protocol):
-    """Chooses a strength. Its fields are its configuration."""
+    """Chooses a strength. Its fields are its configuration.
+
+    It may have a field `seed_by` as ours do: `choosing` keeps one seed a pair by it, so that a rule need not.
+    """
 
     upper_bound: ClassVar[bool]
     """Whether it may look at what no user of a method has: the outcome itself."""
@@ -82,7 +89,18 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True)
-class Fixed:
+class _Seeded:
+    """What ours share: what becomes of a pair's seeds."""
+
+    seed_by: str = field(default="", kw_only=True)
+    """Spec of the metric by which the best seed is kept; empty: all are, averaged."""
+
+    def _reads(self, *metrics: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(spec for spec in (*metrics, self.seed_by) if spec))
+
+
+@dataclass(frozen=True)
+class Fixed(_Seeded):
     """One strength for all."""
 
     upper_bound: ClassVar[bool] = False
@@ -92,8 +110,8 @@ class Fixed:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Nothing."""
-        return ()
+        """Nothing, but for the seeds."""
+        return self._reads()
 
     def choose(self, sweep: Sweep) -> int | None:
         """The index of that strength.
@@ -111,7 +129,7 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(_Seeded):
     """The greatest strength within a distance to the input."""
 
     upper_bound: ClassVar[bool] = False
@@ -123,7 +141,7 @@ class Budget:
     @property
     def reads(self) -> tuple[str, ...]:
         """The distance."""
-        return (self.metric,)
+        return self._reads(self.metric)
 
     def choose(self, sweep: Sweep) -> int | None:
         """None where nothing is within budget."""
@@ -133,7 +151,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Best:
+class Best(_Seeded):
     """The strength that does best, by a metric that should know the truth; the least of equals."""
 
     upper_bound: ClassVar[bool] = True
@@ -143,7 +161,7 @@ class Best:
     @property
     def reads(self) -> tuple[str, ...]:
         """What is to be great."""
-        return (self.metric,)
+        return self._reads(self.metric)
 
     def choose(self, sweep: Sweep) -> int | None:
         """The first of equals."""
@@ -152,7 +170,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Knee:
+class Knee(_Seeded):
     """Where the gain is large for what it costs."""
 
     upper_bound: ClassVar[bool] = False
@@ -162,13 +180,13 @@ class Knee:
     cost: str = LPIPS
 
     def __post_init__(self) -> None:
-        """A knee is of two metrics."""
-        _said("knee", "gain", self.gain)
+        """It is of two metrics."""
+        _said(type(self).__name__.lower(), "gain", self.gain)
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Cost and gain."""
-        return (self.cost, self.gain)
+        return self._reads(self.cost, self.gain)
 
     def choose(self, sweep: Sweep) -> int | None:
         """The first of equals; the first strength where nothing moves."""
@@ -182,7 +200,21 @@ class Knee:
 
 
 @dataclass(frozen=True)
-class _Rising:
+class Trade(Knee):
+    """Where the gain exceeds its price by most."""
+
+    price: float = 1.0
+    """What a unit of cost must bring: a sweep that gains little at that price keeps near to the input."""
+
+    def choose(self, sweep: Sweep) -> int | None:
+        """The first of equals."""
+        closeness, gain = sweep.worth(self.cost), sweep.worth(self.gain)
+        worth = {i: gain[i] + self.price * closeness[i] for i in sorted(closeness.keys() & gain.keys())}
+        return max(worth, key=worth.__getitem__, default=None)
+
+
+@dataclass(frozen=True)
+class _Rising(_Seeded):
     """What the rules share that wait for one metric to rise."""
 
     upper_bound: ClassVar[bool] = False
@@ -197,7 +229,7 @@ class _Rising:
     @property
     def reads(self) -> tuple[str, ...]:
         """What should rise."""
-        return (self.metric,)
+        return self._reads(self.metric)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class RunFolder:
         import pandas as pd
 
         names = [field.name for field in dataclasses.fields(Cell)]
-        frame = pd.DataFrame([dataclasses.asdict(cell) for cell in self.cell_list()], columns=names)
+        frame = pd.DataFrame([vars(cell) for cell in self.cell_list()], columns=names)
         floats = ("strength", "fit_seconds", "edit_seconds", "host_bytes", "device_bytes")
         return frame.astype({"seed": "Int64", **dict.fromkeys(floats, "float64")})
 

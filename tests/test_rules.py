@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tedbench.errors import UsageError
-from tedbench.rules import Best, Bisect, Budget, Fixed, Gain, Knee, Rule, Share, Sweep
+from tedbench.rules import Best, Bisect, Budget, Fixed, Gain, Knee, Rule, Share, Sweep, Trade
 
 ETA = tuple(i / 10 for i in range(11))
 CLIP = "clip-text@toy"
@@ -49,7 +50,7 @@ def test_best_is_an_upper_bound_and_the_least_of_equals() -> None:
     assert Best("both").choose(sweep(ETA[:5], both=[0, 1, math.nan, 1, 0])) == 1
     assert Best("lpips").choose(sweep(ETA[:3], lpips=[0.3, 0.1, 0.6])) == 1
     assert Best.upper_bound
-    assert not any(rule.upper_bound for rule in (Fixed, Budget, Knee, Gain, Share, Bisect))
+    assert not any(rule.upper_bound for rule in (Fixed, Budget, Knee, Trade, Gain, Share, Bisect))
 
 
 def test_knee_of_a_corner() -> None:
@@ -59,6 +60,35 @@ def test_knee_of_a_corner() -> None:
     closeness = [40 - 20 * c for c in cost]  # the same corner, by a PSNR
     assert Knee("gain", "psnr").choose(sweep(ETA[:5], gain=gain, psnr=closeness)) == 2
     assert Knee("gain", "cost").choose(sweep(ETA[:5], gain=[0.2] * 5, cost=[0.1] * 5)) == 0
+
+
+two = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=11)
+
+
+@given(two, st.sampled_from([0.0, 0.25, 1.0, 3.0]))
+def test_trade_is_where_the_gain_exceeds_its_price_by_most(points: list[tuple[float, float]], price: float) -> None:
+    gain, cost = ([point[i] for point in points] for i in (0, 1))
+    one = sweep(ETA[: len(points)], gain=gain, cost=cost)
+    chosen = Trade("gain", "cost", price).choose(one)
+    worth = [g - price * c for g, c in points]
+    assert chosen == worth.index(max(worth))
+    assert one.asked == set(range(len(points)))
+
+
+@given(two)
+def test_a_higher_price_never_buys_more_cost(points: list[tuple[float, float]]) -> None:
+    gain, cost = ([point[i] for point in points] for i in (0, 1))
+    chosen = [Trade("gain", "cost", p).choose(sweep(ETA[: len(points)], gain=gain, cost=cost)) for p in (0, 0.5, 1, 4)]
+    paid = [cost[at] for at in chosen if at is not None]
+    assert all(later <= earlier + 1e-9 for earlier, later in itertools.pairwise(paid))
+    assert chosen[0] == Best("gain").choose(sweep(ETA[: len(points)], gain=gain))
+
+
+def test_a_trade_by_closeness_is_the_same_trade() -> None:
+    cost, gain = [0.0, 0.1, 0.2, 0.5], [0.0, 0.3, 0.35, 0.6]
+    for price in (0.2, 0.9, 2.0):
+        by_cost = Trade("gain", "cost", price).choose(sweep(ETA[:4], gain=gain, cost=cost))
+        assert by_cost == Trade("gain", "ssim", price).choose(sweep(ETA[:4], gain=gain, ssim=[1 - c for c in cost]))
 
 
 @given(values, st.floats(0.01, 0.9))
@@ -101,7 +131,9 @@ def test_five_looks_are_enough_for_eleven_strengths_but_for_one() -> None:
     assert sum(a != b for a, b in zip(found, range(1, 11), strict=True)) <= 1
 
 
-@pytest.mark.parametrize("rule", [Budget(1, CLIP), Best(CLIP), Gain(CLIP), Share(CLIP), Knee(CLIP, CLIP), Bisect(CLIP)])
+@pytest.mark.parametrize(
+    "rule", [Budget(1, CLIP), Best(CLIP), Gain(CLIP), Share(CLIP), Knee(CLIP, CLIP), Trade(CLIP, CLIP), Bisect(CLIP)]
+)
 def test_what_failed_is_not_chosen(rule: Rule) -> None:
     assert isinstance(rule, Rule)
     assert rule.choose(of([math.nan] * 5)) is None
@@ -117,7 +149,7 @@ def test_without_the_first_image_there_is_no_gain(rule: Rule) -> None:
     assert rule.choose(of([math.nan, 0.3, 0.35])) is None
 
 
-@pytest.mark.parametrize("rule", [Best(CLIP), Share(CLIP), Knee(CLIP, CLIP)])
+@pytest.mark.parametrize("rule", [Best(CLIP), Share(CLIP), Knee(CLIP, CLIP), Trade(CLIP, CLIP, 0)])
 def test_the_psnr_of_an_equal_image_is_no_number_to_choose_by(rule: Rule) -> None:
     assert rule.choose(of([0.1, math.inf, 0.3])) in (0, 2)
     assert rule.choose(of([math.inf] * 3)) is None
@@ -125,7 +157,7 @@ def test_the_psnr_of_an_equal_image_is_no_number_to_choose_by(rule: Rule) -> Non
 
 
 def test_what_cannot_be_is_refused() -> None:
-    for make in (lambda: Gain(), lambda: Knee(), lambda: Share(), lambda: Bisect()):
+    for make in (lambda: Gain(), lambda: Knee(), lambda: Trade(), lambda: Share(), lambda: Bisect()):
         with pytest.raises(UsageError, match="no metric named"):
             make()
     with pytest.raises(UsageError, match="at most 1"):

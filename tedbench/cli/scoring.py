@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -50,12 +51,27 @@ def report(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--rule", help="How to choose strengths, e.g. gain@clip-text@MODEL; several, one after another."),
     ] = None,
+    against: Annotated[
+        str, typer.Option("--against", help="Method that others are compared with. Default: the first with a curve.")
+    ] = "",
+    primary: Annotated[
+        str,
+        typer.Option("--primary", help="Metric of the primary comparison. Default: success, else CLIP with the text."),
+    ] = "",
+    budget: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--budget", help="LPIPS to compare methods at. Default: what --against spends by default."),
+    ] = None,
 ) -> None:
-    """Write the table of one or more runs as HTML, Markdown, CSV and LaTeX, beside published numbers."""
+    """Write the report of one or more runs: page, Markdown, tables, figures, beside published numbers."""
     from tedbench import report as reporting
+    from tedbench.report.compared import Asked
 
     folder = out or Path("reports", runs[0].resolve().name)
-    written = reporting.write_report(runs, folder, rules=rule or ())
+    if budget is not None and not (math.isfinite(budget) and budget >= 0):
+        raise UsageError(f"--budget {budget:g} is no LPIPS; give a number from 0")
+    asked = Asked(against, primary, math.nan if budget is None else budget)
+    written = reporting.write_report(runs, folder, rules=rule or (), asked=asked)
     typer.echo(reporting.terminal_table(runs))
     typer.echo(f"wrote {', '.join(path.name for path in written)} in {folder}")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOST = 8000
 """Pictures in one page: 30 MB or so."""
-EXACT = 2000
+EXACT = 200
 """Pictures up to which those that are not made smaller keep every pixel."""
 SIDE = 128
 """Pixels of the longer side; smaller pictures stay as they are."""
@@ -153,7 +153,9 @@ def _some(maker: _Cards) -> pd.DataFrame:
 def _said(material: Material, captions: Sequence[str]) -> dict[tuple[Any, ...], str]:
     """By run, method, uid, seed and strength: what an image scored."""
     rows = material.scores[material.scores["metric"].isin(list(captions))]
-    names = {identity: material.metrics[identity].spec.partition("@")[0] for identity in captions}
+    specs = {identity: material.metrics[identity].spec for identity in captions}
+    short = {identity: spec.partition("@")[0] for identity, spec in specs.items()}
+    names = short if len(set(short.values())) == len(specs) else specs
     said: dict[tuple[Any, ...], str] = {}
     columns = ["run", "method", "uid", "seed", "strength", "metric", "value"]
     plain = [rows[name].astype(object).where(rows[name].notna(), None).to_list() for name in columns]

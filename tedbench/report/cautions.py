@@ -67,9 +67,10 @@ def _incomplete(material: Material, table: pd.DataFrame) -> Iterator[Caution]:
     if material.dataset.part:
         yield Caution("part of the data", f"{material.dataset.part} of {material.dataset.name} were asked.")
     settings = ["run", "method", "strength"]
-    for row in table[table["n"] < table["asked"]].to_dict("records"):
-        label = text.setting_label(row, table)
-        yield Caution("missing scores", f"{label}, {row['spec']}: {row['n']} of {row['asked']} pairs have a value.")
+    short = table[table["n"] < table["asked"]]
+    for _, rows in short.groupby([*settings[:2], "n"], sort=False):
+        label, n, specs = text.setting_label(rows.iloc[0], table), rows["n"].iloc[0], ", ".join(rows["spec"])
+        yield Caution("missing scores", f"{label}: {n} of {rows['asked'].iloc[0]} pairs have a value ({specs}).")
     for row in table[table["failed"] > 0].drop_duplicates(settings).to_dict("records"):
         images = row["asked"] * max(row["seeds"], 1)
         said = f"{text.setting_label(row, table)}: {row['failed']} of {images} images failed."

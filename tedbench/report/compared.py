@@ -128,8 +128,8 @@ def _primary(material: Material, spec: str, distance: str) -> str:
             raise UsageError(f"--primary {spec} was not scored; scored: {', '.join(dict.fromkeys(specs.values()))}")
         return found[0]
     families = {str(facts.facts.get("family", "")): key for key, facts in [*material.metrics.items()][::-1]}
-    named = [families[family] for family in FIRST if family in families]
-    return next(iter([*named, *(key for key in specs if key != distance), *specs]))
+    others = [key for family, key in families.items() if family != DISTANCE]
+    return next(iter([*(families[family] for family in FIRST if family in families), *others[::-1], distance]))
 
 
 def _reference(material: Material, shown: Mapping[Key, Shown], name: str) -> Key | None:

@@ -118,6 +118,7 @@ def _ruled(report: Report) -> list[dict[str, Any]]:
 
 def _marks(row: Mapping[str, Any]) -> str:
     marks = ["upper bound: it knows the outcome"] if row["upper_bound"] else []
+    marks += [f"best of {row['best_of']} seeds by {row['seed_by']}"] if row["best_of"] > 1 else []
     return "; ".join(marks + ([f"{row['shares_model']} both chooses and reports"] if row["shares_model"] else []))
 
 

@@ -111,7 +111,7 @@ def forms(figure: Figure) -> Drawn:
 
     FigureCanvasAgg(figure)
     options: dict[str, dict[str, Any]] = {
-        "png": {"dpi": 160}, "svg": {"metadata": {"Date": None}}, "pdf": {"metadata": {"CreationDate": None}},
+        "png": {"dpi": 120}, "svg": {"metadata": {"Date": None}}, "pdf": {"metadata": {"CreationDate": None}},
     }  # fmt: skip
     drawn = {}
     for kind, option in options.items():

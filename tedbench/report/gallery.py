@@ -28,7 +28,7 @@ from tedbench.types import Cell, EditPair, ImageFile
 if TYPE_CHECKING:
     import pandas as pd
 
-PAIRS = 8
+PAIRS = 4
 STRENGTHS = 6
 SIDE = 128
 """Pixels at which a picture is shown; smaller ones are enlarged by a whole number without blur."""
@@ -85,26 +85,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Up to `PAIRS` pairs."""
+    """Some pairs."""
 
     entries: tuple[Entry, ...]
     note: str
     """What is not shown, or how; one line."""
 
 
-def gather(material: Material, labels: Mapping[tuple[str, str], str]) -> Gallery:
+def gather(material: Material, labels: Mapping[tuple[str, str], str], most: int = PAIRS) -> Gallery:
     """The pictures of a report.
 
     Args:
         material: what the report is made of.
         labels: what each run and method is called.
+        most: pairs to show.
     """
     cells = {name: by_place(one) for name, one in material.opened.items() if (one.path / "images").is_dir()}
     if not any(cells.values()):
         return Gallery((), NO_IMAGES)
     pairs = inputs(material)
     made = material.cells.loc[material.cells["status"] != "missing", "uid"]
-    chosen = choose(material.pairs[material.pairs["uid"].isin(made)])
+    chosen = choose(material.pairs[material.pairs["uid"].isin(made)], most)
     entries = tuple(_entry(material, row, pairs, cells, labels) for row in chosen.to_dict("records"))
     seeds = sorted(material.cells["seed"].dropna().unique().tolist())
     notes = [f"{len(entries)} of {len(material.pairs)} pairs, not chosen by how they came out."]

@@ -11,29 +11,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tedbench.report import text
+from tedbench.report.figure import Drawn
 
 if TYPE_CHECKING:
     import jinja2
 
 HERE = Path(__file__).parent
+MOST_SVG = 800_000
+"""Bytes."""
 
 
-def html(told: Mapping[str, Any], figures: Mapping[str, bytes]) -> bytes:
+def html(told: Mapping[str, Any], figures: Mapping[str, Drawn]) -> bytes:
     """The page: one file that needs no other, and reaches for nothing.
 
     Args:
         told: `context.of(…)`.
-        figures: SVG by name.
+        figures: by name; SVG is embedded, or PNG where SVG is larger than `MOST_SVG`: each dot is text there.
     """
     import jinja2
 
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    embedded = {name: base64.b64encode(content).decode() for name, content in figures.items()}
+    embedded = {name: _data(forms) for name, forms in figures.items()}
     environment = _with_filters(jinja2.Environment(autoescape=True, finalize=_one_line, **_options()))
     # The policy names what may run by its hash: a script that came in through a file name would not.
     allowed = {"style_hash": _hash(style), "script_hash": _hash(script)}
     ready = {"style": _Ready(style), "script": _Ready(script), "data": _Ready(_json(told["album"].data))}
-    return environment.get_template("page.html.j2").render(**told, **allowed, **ready, svg=embedded).encode()
+    return environment.get_template("page.html.j2").render(**told, **allowed, **ready, figures=embedded).encode()
 
 
 def markdown(told: Mapping[str, Any]) -> bytes:
@@ -43,6 +46,11 @@ def markdown(told: Mapping[str, Any]) -> bytes:
     # Every expression passes through the Markdown escape, as every one of the page passes through HTML's.
     environment = _with_filters(jinja2.Environment(autoescape=False, finalize=text.markdown, **_options()))
     return environment.get_template("report.md.j2").render(**told).encode()
+
+
+def _data(forms: Drawn) -> str:
+    kind, mime = ("svg", "svg+xml") if len(forms["svg"]) <= MOST_SVG else ("png", "png")
+    return f"data:image/{mime};base64,{base64.b64encode(forms[kind]).decode()}"
 
 
 class _Ready(str):

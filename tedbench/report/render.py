@@ -32,7 +32,7 @@ def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
     told = context.of(report, reference, pictures, shelf, {name for name, forms in drawn.items() if forms})
     by = {f"curves_by_{name}.csv": _csv(_split_frame(report, name, found)) for name, found in split.items() if found}
     return {
-        "index.html": page.html(told, {name: forms["svg"] for name, forms in drawn.items() if forms}),
+        "index.html": page.html(told, {name: forms for name, forms in drawn.items() if forms}),
         "report.md": page.markdown(told),
         **_tables(report), "curves.csv": _csv(sweeps.frame(report.material, report.curves)), **by,
         "table.tex": latex.scores(report).encode(), "leaderboard.tex": latex.leaderboard(report).encode(),

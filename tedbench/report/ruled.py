@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 FIXED = "fixed"
 COLUMNS = (
-    "run", "method", "rule", "upper_bound", "looked", "of", "strength", "metric", "spec", "higher_is_better", "mean",
-    "low", "high", "interval", "n", "asked", "gain", "gain_low", "gain_high", "gain_n", "p", "unchosen", "sweeps",
-    "shares_model",
+    "run", "method", "rule", "upper_bound", "best_of", "seed_by", "looked", "of", "strength", "metric", "spec",
+    "higher_is_better", "mean", "low", "high", "interval", "n", "asked", "gain", "gain_low", "gain_high", "gain_n", "p",
+    "unchosen", "sweeps", "shares_model",
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ class _Ruled:
     spec: str
     choices: Choices
     values: Mapping[str, pd.DataFrame]
-    """By metric, a row a pair, seeds averaged; a sweep without a choice is a failure, or has no value."""
+    """By metric, a row a pair, seeds averaged or one kept; a sweep without a choice is a failure, or has no value."""
 
 
 def table(material: Material, specs: Sequence[str], shown: Mapping[Key, Shown]) -> pd.DataFrame:
@@ -40,7 +40,8 @@ def table(material: Material, specs: Sequence[str], shown: Mapping[Key, Shown]) 
 
     `gain` is what the rule adds to the fixed strength, pair by pair, over the `gain_n` pairs for which both have a
     value; `p` is of the sign-flip test, not adjusted. Of `sweeps`, the rule chose nothing in `unchosen`. The fixed
-    strength comes first and is there whether asked for or not.
+    strength comes first and is there whether asked for or not, its seeds averaged. Where `best_of` is N above 1, one of
+    N seeds is kept by `seed_by`: `sweeps` are pairs, and `looked` and `of` are over the N seeds.
 
     Raises:
         UsageError, UnknownName, PluginError: if a rule cannot be made, or reads what was not scored.
@@ -86,7 +87,8 @@ def _row(
         gained = {**ends, "gain_n": versus.interval.n, "p": versus.p}
     return {
         "run": chosen["run"].iloc[0], "method": chosen["method"].iloc[0], "rule": ruled.spec,
-        "upper_bound": ruled.choices.upper_bound, "looked": ruled.choices.looked, "of": shown.of,
+        "upper_bound": ruled.choices.upper_bound, "best_of": ruled.choices.best_of, "seed_by": ruled.choices.seed_by,
+        "looked": ruled.choices.looked, "of": shown.of * ruled.choices.best_of,
         "strength": float(chosen["strength"].mean()), "metric": facts.identity, "spec": facts.spec,
         "higher_is_better": facts.higher_is_better, "mean": found.mean, "low": found.low, "high": found.high,
         "interval": found.kind, "n": found.n, "asked": asked, **gained,

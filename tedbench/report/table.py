@@ -75,19 +75,20 @@ def gather(folders: Sequence[Path]) -> Material:
             )
     runs = {name: one.run for name, one in opened.items()}
     check_one_dataset(runs)
+    cells = {name: one.cells() for name, one in opened.items()}
     return Material(
         runs,
         next(iter(opened.values())).pairs(),
-        pd.concat([one.cells().assign(run=name) for name, one in opened.items()], ignore_index=True),
-        pd.concat([_with_failures(one).assign(run=name) for name, one in opened.items()], ignore_index=True),
+        pd.concat([mine.assign(run=name) for name, mine in cells.items()], ignore_index=True),
+        pd.concat([_with_failures(opened[name], cells[name]).assign(run=name) for name in cells], ignore_index=True),
         {identity: facts for one in reversed(opened.values()) for identity, facts in one.metrics.items()},
         opened,
     )
 
 
-def _with_failures(run: RunFolder) -> pd.DataFrame:
+def _with_failures(run: RunFolder, cells: pd.DataFrame) -> pd.DataFrame:
     """Scores in which an edit that failed has the value of a failure, where a metric knows one."""
-    scores, cells = run.scores(), run.cells()
+    scores = run.scores()
     failed = cells.loc[cells["status"] == "failed", CELL].drop_duplicates().assign(gone=True)
     worth = scores["metric"].map({name: facts.of_failure for name, facts in run.metrics.items()})
     gone = scores.merge(failed, on=CELL, how="left")["gone"].notna().to_numpy()
