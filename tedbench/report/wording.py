@@ -38,12 +38,12 @@ FIGURE = (
 )
 
 RULES = (
-    "Each swept method with its strength chosen by a rule, sweep by sweep, beside the fixed strength of the tables above."
-    " Looked: strengths a sweep whose images the rule needed. Unchosen: sweeps in which it chose nothing; those are "
-    "failures of a success that is 0 or 1, else without a value. Best of N seeds: one seed's image a pair is kept, and "
-    "Looked and Unchosen are of a pair, over its N seeds; it is not to be held against seeds that were averaged. Gain: "
-    "over the fixed strength, pair by pair. p: cluster sign-flip test, exploratory, not adjusted for the number of rules "
-    "and metrics."
+    "Each swept method with its strength chosen by a rule, sweep by sweep, beside the fixed strength of the tables "
+    "above. Looked: strengths a sweep whose images the rule needed. Unchosen: sweeps in which it chose nothing; those"
+    " are failures of a success that is 0 or 1, else without a value. Best of N seeds: one seed's image a pair is "
+    "kept, and Looked and Unchosen are of a pair, over its N seeds; it is not to be held against seeds that were "
+    "averaged. Gain: over the fixed strength, pair by pair. p: cluster sign-flip test, exploratory, not adjusted for "
+    "the number of rules and metrics."
 )
 CURVES = (
     "Means over pairs at every strength, seeds averaged within a pair first, with the 95% interval of the vertical "
