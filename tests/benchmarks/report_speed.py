@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import re
 import tempfile
@@ -33,7 +34,7 @@ METRICS = (
 
 
 def write_run(folder: Path, side: int, pairs: int = PAIRS) -> Path:
-    """A run of that many pictures of noise on colour, and rows that rise with the strength."""
+    """A run of pictures of that many pixels, and rows that rise with the strength."""
     rng = np.random.default_rng(0)
     info = DatasetInfo("synthetic", "folder", "", "0" * 64)
     knobs = {f"m{k}": {"name": "eta", "symbol": "η", "default": 0.7} for k in range(METHODS)}
@@ -43,31 +44,33 @@ def write_run(folder: Path, side: int, pairs: int = PAIRS) -> Path:
         for k in range(pairs)
     ]  # fmt: skip
     facts = {f"{spec}/id": MetricFacts(spec, f"{spec}/id", better, -1.7e308, 1.7e308, f) for spec, f, better in METRICS}
-    noise = rng.integers(0, 60, (side, side, 3))
     with store.new_folder(folder) as scratch:
-        cells = list(_cells(scratch, questions, noise, rng))
+        cells = list(_cells(scratch, questions, side, rng))
         store.write_run(scratch, run, questions, cells)
     store.write_scores(store.open_run(folder), list(_rows(cells, facts, rng)), facts)
     return folder
 
 
-def _cells(folder: Path, pairs: list[EditPair], noise: Any, rng: np.random.Generator) -> Iterator[Cell]:
+def _cells(folder: Path, pairs: list[EditPair], side: int, rng: np.random.Generator) -> Iterator[Cell]:
     for pair in pairs:
-        colour = rng.integers(0, 190, 3)
-        for method in range(METHODS):
-            for seed in range(SEEDS):
-                for step in range(STRENGTHS):
-                    pixels = (noise + colour + step).clip(0, 255).astype(np.uint8)
-                    buffer = io.BytesIO()
-                    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-                    file = folder / "images" / f"m{method}" / pair.uid / f"s{seed}-{step}.png"
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_bytes(buffer.getvalue())
-                    yield Cell(
-                        pair.uid, pair.image_id, pair.category, f"m{method}", seed, step / 10, "ok",
-                        str(file.relative_to(folder)), images.sha256(buffer.getvalue()), fit_seconds=9.0,
-                        edit_seconds=2.0,
-                    )  # fmt: skip
+        pngs = [_png(side, rng.integers(0, 190, 3) + step) for step in range(STRENGTHS)]  # methods and seeds share them
+        for method, seed, step in itertools.product(range(METHODS), range(SEEDS), range(STRENGTHS)):
+            file = folder / "images" / f"m{method}" / pair.uid / f"s{seed}-{step}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(pngs[step])
+            yield Cell(
+                pair.uid, pair.image_id, pair.category, f"m{method}", seed, step / 10, "ok",
+                str(file.relative_to(folder)), images.sha256(pngs[step]), fit_seconds=9.0, edit_seconds=2.0,
+            )  # fmt: skip
+
+
+def _png(side: int, colour: Any) -> bytes:
+    """A smooth picture: noise is stored at its full size."""
+    ramp = np.linspace(0, 60, side)
+    pixels = (ramp[:, None, None] + ramp[None, :, None] / 2 + colour).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _rows(cells: list[Cell], facts: dict[str, MetricFacts], rng: np.random.Generator) -> Iterator[dict[str, Any]]:
