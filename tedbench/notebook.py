@@ -50,11 +50,16 @@ class Loaded:
 
         Args:
             by: a curve for each category, seed or pair instead, with a column of that name first.
+
+        Raises:
+            UsageError: if it is something else.
         """
         import pandas as pd
 
         if by is None:
             return sweeps.frame(self.material, sweeps.measured(self.material))
+        if by not in ("category", "seed", "uid"):
+            raise UsageError(f"curves(by={by!r}): no such split; there are category, seed and uid")
         binary = {name for name, facts in self.material.metrics.items() if facts.binary}
         split = curves.split(self.material.scores, by, LEVEL, binary)
         frames = [sweeps.frame(self.material, found).assign(**{by: name}) for name, found in split.items()]

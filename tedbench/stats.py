@@ -128,14 +128,19 @@ def bootstrap_t(
     t interval is given, and said to be one; so it is below `FEW` photos. Arguments and errors else as `clustered_mean`.
     """
     sample = _sample(values, clusters, level)
-    if sample.bare or len(sample.sizes) < FEW or sample.error == 0:
+    ends = sample.quantiles(resamples)
+    if ends is None:
         return clustered_mean(values, clusters, level)
-    t = sample.studentised(resampled(len(sample.sizes), resamples))
-    if len(t) < resamples * (1 + level) / 2:
-        return clustered_mean(values, clusters, level)
-    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2])
-    ends = sample.mean - float(high) * sample.error, sample.mean - float(low) * sample.error
-    return Interval(sample.mean, *ends, sample.n, len(sample.sizes), "bootstrap-t")
+    low, high = sample.mean - ends[1] * sample.error, sample.mean - ends[0] * sample.error
+    return Interval(sample.mean, low, high, sample.n, len(sample.sizes), "bootstrap-t")
+
+
+def skewed_quantiles(
+    values: Sequence[float], clusters: Sequence[Hashable], level: float = LEVEL
+) -> tuple[float, float] | None:
+    """The quantiles of `bootstrap_t` for values that are skewed; None where they are not, or do not tell."""
+    sample = _sample(values, clusters, level)
+    return sample.quantiles(RESAMPLES) if abs(skewness(sample.y)) > SKEWED else None
 
 
 @lru_cache(maxsize=8)
@@ -257,6 +262,16 @@ class _Sample:
         from scipy.stats import t
 
         return float(t.ppf((1 + self.level) / 2, len(self.sizes) - 1))
+
+    def quantiles(self, resamples: int) -> tuple[float, float] | None:
+        """Of (ȳ* − ȳ)/√V* over resamples, at (1 ± level)/2; None where too few vary, or clusters are few."""
+        if self.bare or len(self.sizes) < FEW or self.error == 0:
+            return None
+        t = self.studentised(resampled(len(self.sizes), resamples))
+        if len(t) < resamples * (1 + self.level) / 2:
+            return None
+        low, high = np.quantile(t, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return float(low), float(high)
 
     def studentised(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """(ȳ* − ȳ)/√V* of each resample that has a V*."""

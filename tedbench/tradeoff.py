@@ -2,7 +2,8 @@
 
 Method m, measured at strengths s, has points (x̄_m(s), ȳ_m(s)): means over pairs, seeds averaged first, of a distance
 to the input (LPIPS, say) and of an outcome. Its curve is the polygon through its points in order of x̄. Of outcomes that
-are 0 or 1 nothing is interpolated: y_m(b) is then ȳ at the point with the greatest x̄ ≤ b.
+are 0 or 1 nothing is interpolated: there y_m(b) is the mean over pairs of v_p(b), each pair taken at its greatest
+strength within b (`tedbench.grids`), and one of which nothing is within b is a failure.
 
     matched   y_m(b) for a budget b within the measured range, min x̄_m ≤ b ≤ max x̄_m
     area      1/(U − L) ∫ y_m(b) db over [L, U], the range that all swept methods share: L = max_m min x̄_m,
@@ -10,58 +11,32 @@ are 0 or 1 nothing is interpolated: y_m(b) is then ȳ at the point with the grea
     front     F(b) = the best ȳ of all points of all methods with x̄ ≤ b. The part of [min x̄, max x̄] on which the point
               that F(b) is at belongs to m; of equals, to the one with less x̄. It adds up to 1
 
-Intervals: θ ± t_{G−1} · s, s = √(G/(G−1)) · sd(θ*), θ* over 9,999 resamples of whole photos, the same for all methods;
-within each, everything is redone: means, order of points, range, and a budget that is itself a mean. Of means
-of 0s and 1s, Wilson's on min(n, θ (1 − θ)/s²) values, on G where nothing varies. A number that more than (1 − level)/2
-of the resamples do not have gets no interval.
+Intervals: [θ − q_{1−α/2} s, θ − q_{α/2} s], s = √(G/(G−1)) · sd(θ*), θ* over 9,999 resamples of whole photos, the same
+for all methods; within each, everything is redone: means, order of points, range, and a budget that is itself a mean. q
+are the quantiles of t_{G−1}; where the values of pairs are skewed (`stats.SKEWED`), those of a bootstrap-t. Of means of
+0s and 1s, Wilson's on min(n, θ (1 − θ)/s²) values, on G where nothing varies. A number that more than (1 − level)/2 of
+the resamples do not have gets no interval.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tedbench import stats
+from tedbench import grids, stats
+from tedbench.grids import Array, Grid, Key, Steps
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
-Key = tuple[str, str]
-"""Run and method."""
-Array = NDArray[np.float64]
 KIND = "bootstrap-se"
-"""What these intervals are called in `stats.Interval.kind`."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """One method's pairs at all its strengths."""
-
-    strengths: Array
-    """(S,), in ascending order; nan where it was not stated."""
-    uids: tuple[str, ...]
-    photos: NDArray[np.int64]
-    """(n,) the photo of each pair, numbered over all methods."""
-    x: Array
-    """(n, S) distance to the input; nan where there is no value."""
-    y: Array
-    """(n, S) the outcome."""
-
-    @property
-    def swept(self) -> bool:
-        """Whether it has a curve."""
-        return len(self.strengths) > 1
-
-    def at(self, strength: float) -> int:
-        """The index of a strength; 0 for one that was not stated."""
-        near = np.flatnonzero(np.isclose(self.strengths, strength, rtol=1e-9, atol=1e-12))
-        return int(near[0]) if len(near) else 0
+"""What these intervals are called in `stats.Interval.kind`; `bootstrap-t` where values are skewed."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +51,15 @@ class Tradeoff:
     level: float = stats.LEVEL
 
     @cached_property
+    def weights(self) -> Array:
+        """(1 + resamples, photos): how often each photo counts; first once each, as in the data."""
+        once = np.ones((1, self.photos))
+        return np.vstack([once, stats.resampled(self.photos)]) if self.photos > 1 else once
+
+    @cached_property
     def means(self) -> dict[Key, tuple[Array, Array]]:
         """x̄ and ȳ of each method, (1 + resamples, S): first those of the data. nan where either has no value."""
-        weights = (
-            np.vstack([np.ones(self.photos), stats.resampled(self.photos)]) if self.photos > 1 else np.ones((1, 1))
-        )
-        return {key: _points(grid, weights) for key, grid in self.grids.items()}
+        return {key: grid.means(self.weights) for key, grid in self.grids.items()}
 
     @cached_property
     def _ordered(self) -> dict[Key, tuple[Array, Array]]:
@@ -92,10 +70,23 @@ class Tradeoff:
             found[key] = np.take_along_axis(x, order, 1), np.take_along_axis(y, order, 1)
         return found
 
+    @cached_property
+    def _steps(self) -> dict[Key, Steps]:
+        return {key: Steps(grid, self.higher_is_better, self.photos) for key, grid in self.grids.items()}
+
     @property
     def swept(self) -> list[Key]:
         """Methods with a curve."""
         return [key for key, grid in self.grids.items() if grid.swept]
+
+    def only(self, uids: Collection[str]) -> Tradeoff:
+        """The same for some of the pairs."""
+        return replace(self, grids={key: grid.only(uids) for key, grid in self.grids.items()})
+
+    def ends(self, key: Key) -> tuple[Array, Array]:
+        """What a method measured: its least and greatest x̄."""
+        x, _ = self.means[key]
+        return np.fmin.reduce(x, axis=1), np.fmax.reduce(x, axis=1)
 
     def budget(self, key: Key, strength: float) -> Array:
         """What a method spends at one strength: its x̄ there, (1 + resamples,)."""
@@ -105,13 +96,15 @@ class Tradeoff:
         """y(b) of a method, (1 + resamples,); nan where b is outside of what was measured."""
         x, y = self._ordered[key]
         b = np.broadcast_to(np.asarray(budget, dtype=np.float64), len(x))
-        j, weight, _ = _place(x, y, b, self.binary)
+        if self.binary:
+            low, high = self.ends(key)
+            return np.where((b >= low) & (b <= high), self._steps[key].height(b, self.weights), math.nan)
+        j, weight, _ = _place(x, y, b)
         return _blend(y, j, weight)
 
     def common(self) -> tuple[Array, Array]:
         """L and U of the area; nan where nothing is swept."""
-        every = [self.means[key][0] for key in self.swept]
-        ends = [(np.fmin.reduce(x, axis=1), np.fmax.reduce(x, axis=1)) for x in every]
+        ends = [self.ends(key) for key in self.swept]
         if not ends:
             return np.full(1, math.nan), np.full(1, math.nan)
         return np.max([low for low, _ in ends], axis=0), np.min([high for _, high in ends], axis=0)
@@ -120,15 +113,16 @@ class Tradeoff:
         """The mean height of a method's curve over the common range; nan where there is no such range."""
         low, high = self.common()
         x, y = self._ordered[key]
+        if not self.grids[key].swept:
+            return np.full(len(x), math.nan)
+        if self.binary:
+            return self._steps[key].mean_height(low, high, self.weights)
         left, right = (np.clip(side, low[:, None], high[:, None]) for side in (x[:, :-1], x[:, 1:]))
-        heights = y[:, :-1]
-        if not self.binary:
-            run = x[:, 1:] - x[:, :-1]
-            slope = np.divide(y[:, 1:] - y[:, :-1], run, out=np.zeros_like(run), where=run > 0)
-            heights = heights + slope * ((left + right) / 2 - x[:, :-1])
-        total = np.nansum((right - left) * heights, axis=1)
+        run = x[:, 1:] - x[:, :-1]
+        slope = np.divide(y[:, 1:] - y[:, :-1], run, out=np.zeros_like(run), where=run > 0)
+        heights = y[:, :-1] + slope * ((left + right) / 2 - x[:, :-1])
         width = np.where(high > low, high - low, math.nan)
-        return np.asarray(total / width) if self.grids[key].swept else np.full(len(x), math.nan)
+        return np.asarray(np.nansum((right - left) * heights, axis=1) / width)
 
     @cached_property
     def front(self) -> dict[Key, Array]:
@@ -155,8 +149,7 @@ class Tradeoff:
         """A value a pair whose mean is y(b), and whose spread is that of y(b): for tests on pairs.
 
         Between two points, (1−λ) y_p(s_j) + λ y_p(s_j+1) − m · ((1−λ) x_p(s_j) + λ x_p(s_j+1) − b_p), m the slope
-        there: what a pair adds to y(b), also by moving the place where x̄ is b, to first order. An outcome that is 0 or
-        1 is taken at its point.
+        there: what a pair adds to y(b), also by moving the place where x̄ is b, to first order. Of 0 or 1, v_p(b).
 
         Args:
             key: the method.
@@ -168,37 +161,56 @@ class Tradeoff:
         """
         grid, (x, y) = self.grids[key], self.means[key]
         order = np.argsort(x[0], kind="stable")
-        j, weight, slope = (one[0] for one in _place(x[:1, order], y[:1, order], np.array([budget]), self.binary))
+        j, weight, slope = (one[0] for one in _place(x[:1, order], y[:1, order], np.array([budget])))
         if j < 0:
             return np.full(len(grid.uids), math.nan)
+        if self.binary:
+            return self._steps[key].pairs(budget)
         first, second = order[j], order[min(j + 1, len(order) - 1)]
         value, spent = (
             (1 - weight) * one[:, first] + (weight * one[:, second] if weight else 0.0) for one in (grid.y, grid.x)
         )
         return np.asarray(value - slope * (spent - (budget if own is None else own)) if slope else value)
 
-    def interval(self, found: Array, what: Literal["height", "proportion", "share"] = "height") -> stats.Interval:
+    def interval(
+        self,
+        found: Array,
+        what: Literal["height", "proportion", "share"] = "height",
+        pairs: tuple[Array, Sequence[object]] | None = None,
+    ) -> stats.Interval:
         """A number of this file with its interval.
 
         Args:
             found: (1 + resamples,).
             what: a height, or the difference of two; a mean of 0s and 1s; a share of the front.
+            pairs: `pairs_at` (or a difference of two) and the photo of each, which tell whether a height is skewed.
         """
         value, there = float(found[0]), found[1:][np.isfinite(found[1:])]
         n = max((len(grid.uids) for grid in self.grids.values()), default=0)
         if not math.isfinite(value) or len(there) < 2 or len(there) < len(found[1:]) * (1 + self.level) / 2:
             return stats.Interval(value, math.nan, math.nan, n, self.photos, "")
-        from scipy.stats import t
-
         spread = float(there.std(ddof=1)) * math.sqrt(self.photos / (self.photos - 1))
-        quantile = float(t.ppf((1 + self.level) / 2, self.photos - 1))
-        ends = value - quantile * spread, value + quantile * spread
+        low, high, skewed = self._quantiles(pairs)
+        ends = value - high * spread, value - low * spread
         if what == "proportion":
             worth = value * (1 - value) / spread**2 if spread else 0.0
-            ends = stats.wilson(value, min(worth, n) or self.photos, quantile)
+            ends = stats.wilson(value, min(worth, n) or self.photos, high)
         if what == "share":
             ends = max(0.0, ends[0]), min(1.0, ends[1])
-        return stats.Interval(value, *ends, n, self.photos, KIND)
+        return stats.Interval(value, *ends, n, self.photos, "bootstrap-t" if skewed else KIND)
+
+    def _quantiles(self, pairs: tuple[Array, Sequence[object]] | None) -> tuple[float, float, bool]:
+        """Of t_{G−1}, or of a bootstrap-t where the pairs are skewed and tell it."""
+        from scipy.stats import t
+
+        if pairs is not None:
+            there = np.isfinite(pairs[0])
+            labels = [photo for photo, finite in zip(pairs[1], there, strict=True) if finite]
+            found = stats.skewed_quantiles(pairs[0][there].tolist(), labels, self.level)
+            if found is not None:
+                return (*found, True)
+        end = float(t.ppf((1 + self.level) / 2, self.photos - 1))
+        return -end, end, False
 
 
 def tradeoff(
@@ -206,9 +218,9 @@ def tradeoff(
     distance: pd.DataFrame,
     higher_is_better: bool = True,
     binary: bool = False,
-    level: float = stats.LEVEL,
+    photos: Sequence[str] | None = None,
 ) -> Tradeoff:
-    """Gather what the numbers are made of.
+    """Gather what the numbers are made of; methods without a pair that has both values are left out.
 
     Args:
         outcome: one value a pair and strength, seeds averaged (`stats.seed_means`): columns run, method, strength, uid,
@@ -216,58 +228,22 @@ def tradeoff(
         distance: the same of a distance to the input, of which less is closer.
         higher_is_better: of the outcome.
         binary: whether an image's outcome is 0 or 1.
-        level: coverage of the intervals, in (0, 1).
+        photos: those that are resampled, in order, so that several outcomes share resamples; by default those with an
+            outcome.
 
     Raises:
         ValueError: if a pair has two values at one strength.
     """
-    key = ["run", "method", "strength", "uid", "image_id"]
-    far = distance[[*key, "value"]].rename(columns={"value": "distance"})
-    both = outcome[[*key, "value"]].merge(far, on=key, how="left", validate="one_to_one")
-    numbers = {photo: k for k, photo in enumerate(dict.fromkeys(both["image_id"]))}
-    grids = {
-        (str(run), str(method)): _grid(mine, numbers)
-        for (run, method), mine in both.groupby(["run", "method"], sort=False)
-    }
-    return Tradeoff(grids, len(numbers), higher_is_better, binary, level)
+    named = list(photos) if photos is not None else list(dict.fromkeys(outcome.dropna(subset="value")["image_id"]))
+    return Tradeoff(grids.gather(outcome, distance, named), len(named), higher_is_better, binary)
 
 
-def _grid(rows: pd.DataFrame, numbers: Mapping[str, int]) -> Grid:
-    pairs = rows.drop_duplicates("uid")
-    uids = pairs["uid"].to_list()
-    strengths = np.sort(rows["strength"].unique().astype(np.float64))  # nan comes last
-    at = {uid: k for k, uid in enumerate(uids)}
-    column = np.searchsorted(strengths, rows["strength"].to_numpy(np.float64))
-    line = rows["uid"].map(at).to_numpy()
-    tables = []
-    for name in ("distance", "value"):
-        table = np.full((len(uids), len(strengths)), math.nan)
-        table[line, column] = rows[name].to_numpy(np.float64)
-        tables.append(table)
-    return Grid(strengths, tuple(uids), np.asarray(pairs["image_id"].map(numbers), np.int64), *tables)
-
-
-def _points(grid: Grid, weights: Array) -> tuple[Array, Array]:
-    means = []
-    for table in (grid.x, grid.y):
-        there = ~np.isnan(table)
-        sums, counts = np.zeros((weights.shape[1], table.shape[1])), np.zeros((weights.shape[1], table.shape[1]))
-        np.add.at(sums, grid.photos, np.where(np.isfinite(table), table, 0.0))
-        np.add.at(counts, grid.photos, there)
-        n = weights @ counts
-        mean = np.divide(weights @ sums, n, out=np.full_like(n, math.nan), where=n > 0)
-        means.append(np.where(np.isinf(table).any(0), math.nan, mean))
-    gone = np.isnan(means[0]) | np.isnan(means[1])
-    return np.where(gone, math.nan, means[0]), np.where(gone, math.nan, means[1])
-
-
-def _place(x: Array, y: Array, b: Array, step: bool) -> tuple[NDArray[np.int64], Array, Array]:
+def _place(x: Array, y: Array, b: Array) -> tuple[NDArray[np.int64], Array, Array]:
     """Where b lies among points in order of x: (index of the point below, weight of the next one, slope); −1 outside.
 
     Args:
         x, y: (R, S), nan last.
         b: (R,).
-        step: take the point below, whatever comes next.
     """
     j = (x <= b[:, None]).sum(1) - 1
     last = (~np.isnan(x)).sum(1) - 1
@@ -275,7 +251,7 @@ def _place(x: Array, y: Array, b: Array, step: bool) -> tuple[NDArray[np.int64],
     then = np.minimum(at + 1, x.shape[1] - 1)
     x0, x1, y0, y1 = (np.take_along_axis(one, k, 1)[:, 0] for one, k in ((x, at), (x, then), (y, at), (y, then)))
     outside = (j < 0) | ((j == last) & (b > x0)) | np.isnan(b)
-    inner = ~outside & (j < last) & (not step)
+    inner = ~outside & (j < last)
     run = np.where(inner, x1 - x0, 1.0)
     weight, slope = np.where(inner, (b - x0) / run, 0.0), np.where(inner, (y1 - y0) / run, 0.0)
     return np.where(outside, -1, j), weight, slope

@@ -73,7 +73,7 @@ def _titles(primary: str, compared: Compared) -> dict[str, str]:
     at = f"{primary} at LPIPS {compared.budget:.4g}"
     versus = f"{primary} less {compared.reference[1]}" if compared.reference else "difference"
     found = {"matched": at, "area": f"{primary} area", "front": f"{primary} front", "versus": versus}
-    return found if not math.isnan(compared.budget) else {"versus": versus}
+    return found if (compared.numbers["metric"] == compared.primary).any() else {"versus": versus}
 
 
 def _of(frame: pd.DataFrame, key: Key) -> list[dict[str, Any]]:

@@ -20,6 +20,10 @@ SEEDS = 3
 """Seeds below which what a seed adds is hardly known."""
 PAIRS = 30
 """Pairs below which an interval rests on what few pictures happen to be like."""
+SAID = {
+    "failed": "failed; they are 0 where success is 0 or 1, and missing from other means",
+    "missing": "are missing: the run is not finished",
+}
 MOVING = ("torch", "diffusers", "transformers", "open-clip-torch", "lpips", "pillow")
 """Libraries whose version can move a picture or a score."""
 
@@ -39,9 +43,9 @@ def gather(
     """All cautions of a report, weightiest first."""
     labels = sweeps.labels(material)
     found = [
-        *_identities(material), *_selection(ruled), *_incomplete(material, table), *_seeds(material, labels),
-        *_few(table), *_captions(material), *_unmatched(compared, labels), *_middle(shown, labels), *_drawn(material),
-        *_software(material), *_notes(material),
+        *_identities(material), *_selection(ruled), *_incomplete(material, table, labels), *_seeds(material, labels),
+        *_few(table), *_captions(material), *_unmatched(material, compared, labels), *_middle(shown, labels),
+        *_drawn(material), *_software(material), *_notes(material),
     ]  # fmt: skip
     return [Caution(one.about, text.clean(one.said)) for one in dict.fromkeys(found)]
 
@@ -63,7 +67,7 @@ def _selection(ruled: pd.DataFrame) -> Iterator[Caution]:
         yield Caution("selection and report", f"{said}: what it gains there says little. Read another metric.")
 
 
-def _incomplete(material: Material, table: pd.DataFrame) -> Iterator[Caution]:
+def _incomplete(material: Material, table: pd.DataFrame, labels: Mapping[Key, str]) -> Iterator[Caution]:
     if material.dataset.part:
         yield Caution("part of the data", f"{material.dataset.part} of {material.dataset.name} were asked.")
     settings = ["run", "method", "strength"]
@@ -71,10 +75,12 @@ def _incomplete(material: Material, table: pd.DataFrame) -> Iterator[Caution]:
     for _, rows in short.groupby([*settings[:2], "n"], sort=False):
         label, n, specs = text.setting_label(rows.iloc[0], table), rows["n"].iloc[0], ", ".join(rows["spec"])
         yield Caution("missing scores", f"{label}: {n} of {rows['asked'].iloc[0]} pairs have a value ({specs}).")
-    for row in table[table["failed"] > 0].drop_duplicates(settings).to_dict("records"):
-        images = row["asked"] * max(row["seeds"], 1)
-        said = f"{text.setting_label(row, table)}: {row['failed']} of {images} images failed."
-        yield Caution("failed edits", f"{said} They are 0 where success is 0 or 1, and missing from other means.")
+    for what, status in (("failed edits", "failed"), ("missing images", "missing")):
+        for (run, method), cells in material.cells.groupby(["run", "method"], sort=False):
+            n = int((cells["status"] == status).sum())
+            if n:
+                said = f"{labels[str(run), str(method)]}: {n} of {len(cells)} images over all strengths {SAID[status]}."
+                yield Caution(what, said)
 
 
 def _seeds(material: Material, labels: Mapping[Key, str]) -> Iterator[Caution]:
@@ -86,6 +92,9 @@ def _seeds(material: Material, labels: Mapping[Key, str]) -> Iterator[Caution]:
         if n < SEEDS:
             what = {0: "the seed is not stated", 1: "one seed"}.get(n, f"{n} seeds")
             yield Caution("few seeds", f"{', '.join(named)}: {what}; how much a seed moves the numbers is not known.")
+    by_run = {str(run): set(cells["seed"].dropna()) for run, cells in material.cells.groupby("run")}
+    if any(one and other and not one & other for one in by_run.values() for other in by_run.values()):
+        yield Caution("unequal seeds", "Runs share no seed, so their methods did not start from the same noise.")
     if len(counts) > 1:
         said = "; ".join(f"{', '.join(named)}: {n}" for n, named in sorted(counts.items()))
         yield Caution("unequal seeds", f"Methods were run with different numbers of seeds ({said}).")
@@ -112,13 +121,32 @@ def _captions(material: Material) -> Iterator[Caution]:
         yield Caution("source captions", f"{line}. Numbers that read them depend on their wording.")
 
 
-def _unmatched(compared: Compared, labels: Mapping[Key, str]) -> Iterator[Caution]:
-    rows = compared.differences
-    lost = rows[(rows["role"] == PRIMARY) & (rows["at"] == "budget") & rows["difference"].isna()]
-    named = [labels[str(run), str(method)] for run, method in zip(lost["run"], lost["method"], strict=True)]
+def _unmatched(material: Material, compared: Compared, labels: Mapping[Key, str]) -> Iterator[Caution]:
+    rows, numbers = compared.differences, compared.numbers
+    primary = rows[rows["role"] == PRIMARY]
+    if len(primary) and (primary["at"] == "shown").all() and compared.distance:
+        said = "The primary comparison is at the strengths shown, where methods differ in LPIPS as well"
+        yield Caution("no equal fidelity", f"{said}: nothing could be matched.")
+    lost = primary[(primary["at"] == "budget") & primary["difference"].isna()]
+    named = _labels(labels, lost)
     if named:
-        said = f"{', '.join(named)} measured nothing on both sides of LPIPS {text.number(compared.budget)}"
+        said = f"{named} measured nothing on both sides of LPIPS {text.number(compared.budget)}"
         yield Caution("no equal fidelity", f"{said}: no primary comparison, as nothing is extrapolated.")
+    there = {*zip(numbers["run"], numbers["method"], strict=True)}
+    without = [label for key, label in labels.items() if len(numbers) and key not in there]
+    if without:
+        said = f"{', '.join(without)}: no value of {material.metrics[compared.distance].spec}, so nothing to match by"
+        yield Caution("no equal fidelity", f"{said}, and no part in the front.")
+    holes = rows[(rows["at"] == "budget") & (rows["unpaired"] > 0) & (rows["n"] > 0)]
+    for row in holes.drop_duplicates(["run", "method", "unpaired"]).to_dict("records"):
+        said = (
+            f"{labels[row['run'], row['method']]}: pairs without a value of it or of the reference are left out of its"
+        )
+        yield Caution("unpaired", f"{said} difference, {row['unpaired']} of them ({row['spec']}).")
+
+
+def _labels(labels: Mapping[Key, str], rows: pd.DataFrame) -> str:
+    return ", ".join(labels[str(run), str(method)] for run, method in zip(rows["run"], rows["method"], strict=True))
 
 
 def _middle(shown: Mapping[Key, Shown], labels: Mapping[Key, str]) -> Iterator[Caution]:

@@ -8,12 +8,13 @@ report, or follows from the run's configuration; never from how it came out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tedbench import differences
+from tedbench import differences, stats
 from tedbench.errors import UsageError
+from tedbench.grids import Array
 from tedbench.report import sweeps
 from tedbench.report.shown import Key, Shown
 from tedbench.report.table import LEVEL, Material
@@ -21,7 +22,6 @@ from tedbench.tradeoff import Tradeoff, tradeoff
 from tedbench.types import MetricFacts
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 DISTANCE = "lpips"
@@ -72,14 +72,15 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class _Basis:
-    """One metric's values, in the two forms that are compared."""
+class _Place:
+    """Where methods are matched: one budget for all metrics, and who it is of."""
 
-    facts: MetricFacts
-    values: pd.DataFrame
-    """A row a pair and strength."""
-    curves: Tradeoff | None
-    """None where there is no distance to match by, or it is this metric itself."""
+    reference: Key
+    distance: str
+    spent: Array
+    """(1 + resamples,)"""
+    own: Mapping[str, float]
+    """By uid, what the reference spends: where the budget is its own mean. Empty where it was said."""
 
 
 def compare(material: Material, values: pd.DataFrame, shown: Mapping[Key, Shown], asked: Asked) -> Compared:
@@ -92,44 +93,55 @@ def compare(material: Material, values: pd.DataFrame, shown: Mapping[Key, Shown]
         asked: what is primary.
 
     Raises:
-        UsageError: if the reference or the primary metric is not there.
+        UsageError: if the reference, or its value of the primary metric, is not there; if it measured nothing at the
+            budget.
     """
     import pandas as pd
 
-    distance = next((key for key, facts in material.metrics.items() if facts.facts.get("family") == DISTANCE), "")
-    primary, reference = _primary(material, asked.primary, distance), _reference(material, shown, asked.against)
-    bases = [_basis(values, facts, distance) for facts in material.metrics.values()]
-    budget, numbers, rows = math.nan, [], []
-    for basis in bases:
-        curves = basis.curves
-        spent = _budget(curves, reference, shown, asked) if curves else None
-        if curves is not None and spent is not None:
-            budget = float(spent[0])
-            numbers += list(_numbers(basis, curves, spent))
-            rows += (
-                list(_at_budget(basis, curves, spent, reference, shown))
-                if reference is not None and reference in curves.grids
-                else []
-            )
-        rows += list(_at_shown(basis, reference, shown)) if reference else []
+    reference = _reference(material, shown, asked.against)
+    base = reference or next(iter(shown))
+    scored = _scored(values, base)
+    distance = next((key for key in scored if material.metrics[key].facts.get("family") == DISTANCE), "")
+    primary = _primary(material, scored, asked.primary, base)
+    photos = list(dict.fromkeys(values.dropna(subset="value")["image_id"]))
+    place = _place(values, distance, base, shown, asked, photos)
+    numbers, rows = [], []
+    for facts in material.metrics.values():
+        mine = values[values["metric"] == facts.identity]
+        if place is not None and facts.identity != distance:
+            far = values[values["metric"] == distance]
+            curves = tradeoff(mine, far, facts.higher_is_better, facts.binary, photos)
+            numbers += list(_numbers(facts, curves, place))
+            rows += list(_at_budget(facts, curves, place)) if reference in curves.grids else []
+        rows += list(_at_shown(facts, mine, reference, shown)) if reference else []
     found = pd.DataFrame(rows, columns=list(DIFFERENCES))
     matched = found[(found["metric"] == primary) & (found["at"] == "budget")]["difference"].notna().any()
     return Compared(
-        reference, primary, distance, budget, not math.isnan(asked.budget),
+        reference, primary, distance, float(place.spent[0]) if place else math.nan, not math.isnan(asked.budget),
         pd.DataFrame(numbers, columns=list(NUMBERS)), _adjusted(found, primary, "budget" if matched else "shown"),
     )  # fmt: skip
 
 
-def _primary(material: Material, spec: str, distance: str) -> str:
-    specs = {identity: facts.spec for identity, facts in material.metrics.items()}
+def _scored(values: pd.DataFrame, key: Key) -> list[str]:
+    """Metrics that a method has a value of, as its run has them."""
+    mine = values[(values["run"] == key[0]) & (values["method"] == key[1])].dropna(subset="value")
+    return [str(identity) for identity in dict.fromkeys(mine["metric"])]
+
+
+def _primary(material: Material, scored: Sequence[str], spec: str, base: Key) -> str:
+    """Of the metrics that the reference has; the first of all where it has none."""
+    specs = {identity: material.metrics[identity].spec for identity in scored}
     if spec:
         found = [identity for identity, one in specs.items() if spec in (one, identity)]
         if not found:
-            raise UsageError(f"--primary {spec} was not scored; scored: {', '.join(dict.fromkeys(specs.values()))}")
+            there = ", ".join(dict.fromkeys(specs.values())) or "nothing"
+            raise UsageError(f"--primary {spec} was not scored for {base[1]}; what was: {there}")
         return found[0]
-    families = {str(facts.facts.get("family", "")): key for key, facts in [*material.metrics.items()][::-1]}
-    others = [key for family, key in families.items() if family != DISTANCE]
-    return next(iter([*(families[family] for family in FIRST if family in families), *others[::-1], distance]))
+    families = {str(material.metrics[key].facts.get("family", "")): key for key in reversed(scored)}
+    others = [key for key in scored if material.metrics[key].facts.get("family") != DISTANCE]
+    return next(
+        iter([*(families[family] for family in FIRST if family in families), *others, *scored, *material.metrics])
+    )
 
 
 def _reference(material: Material, shown: Mapping[Key, Shown], name: str) -> Key | None:
@@ -144,82 +156,109 @@ def _reference(material: Material, shown: Mapping[Key, Shown], name: str) -> Key
     return next(iter([*swept, *shown])) if len(shown) > 1 else None
 
 
-def _basis(values: pd.DataFrame, facts: MetricFacts, distance: str) -> _Basis:
-    mine = values[values["metric"] == facts.identity]
-    if not distance or facts.identity == distance or not len(mine):
-        return _Basis(facts, mine, None)
-    far = values[values["metric"] == distance]
-    return _Basis(facts, mine, tradeoff(mine, far, facts.higher_is_better, facts.binary, LEVEL))
-
-
-def _budget(
-    curves: Tradeoff, reference: Key | None, shown: Mapping[Key, Shown], asked: Asked
-) -> np.typing.NDArray[np.float64] | None:
-    """LPIPS to compare at, in the data and in each resample."""
+def _place(
+    values: pd.DataFrame, distance: str, base: Key, shown: Mapping[Key, Shown], asked: Asked, photos: Sequence[str]
+) -> _Place | None:
+    """None where nothing can be matched: no LPIPS of the reference, or no method with a curve."""
     import numpy as np
 
-    if not curves.swept:
+    far = values[values["metric"] == distance]
+    measured = tradeoff(far, far, photos=photos) if distance else None
+    said = not math.isnan(asked.budget)
+    if measured is None or base not in measured.grids or not measured.swept:
+        if said:
+            raise UsageError(
+                f"--budget {asked.budget:g}: nothing to match by: it takes LPIPS, and a method with strengths"
+            )
         return None
-    if not math.isnan(asked.budget):
-        return np.full(len(next(iter(curves.means.values()))[0]), asked.budget)
-    key = reference if reference is not None and reference in curves.grids else curves.swept[0]
-    return curves.budget(key, shown[key].strength)
+    grid = measured.grids[base]
+    if not said:
+        own = dict(zip(grid.uids, grid.x[:, grid.at(shown[base].strength)].tolist(), strict=True))
+        return _Place(base, distance, measured.budget(base, shown[base].strength), own)
+    low, high = (float(end[0]) for end in measured.ends(base))
+    if not low <= asked.budget <= high:
+        raise UsageError(f"--budget {asked.budget:g} is outside of what {base[1]} measured, {low:.4g} to {high:.4g}")
+    return _Place(base, distance, np.full(len(measured.weights), asked.budget), {})
 
 
-def _numbers(basis: _Basis, curves: Tradeoff, spent: np.typing.NDArray[np.float64]) -> Iterator[dict[str, Any]]:
+def _numbers(facts: MetricFacts, curves: Tradeoff, place: _Place) -> Iterator[dict[str, Any]]:
     low, high = (float(end[0]) for end in curves.common())
-    kind = "proportion" if basis.facts.binary else "height"
     for key in curves.grids:
-        matched = curves.interval(curves.matched(key, spent), kind)  # type: ignore[arg-type]
-        area = curves.interval(curves.area(key), kind)  # type: ignore[arg-type]
+        matched = curves.interval(curves.matched(key, place.spent), *_kind(facts, curves, key, place))
+        area = curves.interval(curves.area(key), "proportion" if facts.binary else "height")
         front = curves.interval(curves.front[key], "share")
         yield {
-            "run": key[0], "method": key[1], **_named(basis.facts), "budget": float(spent[0]),
+            "run": key[0], "method": key[1], **_named(facts), "budget": float(place.spent[0]),
             "matched": matched.mean, "matched_low": matched.low, "matched_high": matched.high,
             "area": area.mean, "area_low": area.low, "area_high": area.high, "from": low, "to": high,
             "front": front.mean, "front_low": front.low, "front_high": front.high,
         }  # fmt: skip
 
 
-def _at_budget(
-    basis: _Basis, curves: Tradeoff, spent: np.typing.NDArray[np.float64], reference: Key, shown: Mapping[Key, Shown]
-) -> Iterator[dict[str, Any]]:
-    """Each method less the reference where both spend the same; a row of nan where a method cannot."""
-    grid, budget = curves.grids[reference], float(spent[0])
-    theirs, own = curves.matched(reference, spent), grid.x[:, grid.at(shown[reference].strength)]
-    moves = spent.std() > 0  # it is the reference's own mean, so each of its pairs has a part in it
-    part = dict(zip(grid.uids, own, strict=True)) if moves else {}
-    base = _pairs(curves, reference, budget, part)
-    for key in curves.grids:
-        if key == reference:
+def _kind(facts: MetricFacts, curves: Tradeoff, key: Key, place: _Place) -> tuple[Any, ...]:
+    if facts.binary:
+        return ("proportion",)
+    pairs = _pairs(curves, key, place)
+    return "height", (pairs["value"].to_numpy(), pairs["image_id"].to_list())
+
+
+def _at_budget(facts: MetricFacts, every: Tradeoff, place: _Place) -> Iterator[dict[str, Any]]:
+    """Each method less the reference where both spend the same, over the pairs that both have all values of.
+
+    A row of nan where a method cannot.
+    """
+    for key, grid in every.grids.items():
+        if key == place.reference:
             continue
-        found = curves.interval(curves.matched(key, spent) - theirs)
-        versus = differences.paired(_pairs(curves, key, budget, part), base, LEVEL, basis.facts.binary)
+        both = grid.complete(facts.binary) & every.grids[place.reference].complete(facts.binary)
+        curves = replace(every, grids={one: every.grids[one] for one in (key, place.reference)}).only(both)
+        mine, theirs = (curves.matched(one, place.spent) for one in (key, place.reference))
+        pairs = {one: _pairs(curves, one, place) for one in (key, place.reference)}
+        versus = differences.paired(pairs[key], pairs[place.reference], LEVEL, facts.binary)
+        found = _difference(facts, curves, (mine, theirs), (pairs[key], pairs[place.reference]))
         yield {
-            **_versus(key, reference, basis.facts, "budget", versus), "budget": budget,
+            **_versus(key, place.reference, facts, "budget", versus), "budget": float(place.spent[0]),
             "difference": found.mean, "low": found.low, "high": found.high, "interval": found.kind,
+            "unpaired": len(set(grid.uids) | set(every.grids[place.reference].uids)) - versus.interval.n,
         }  # fmt: skip
 
 
-def _pairs(curves: Tradeoff, key: Key, budget: float, part: Mapping[str, float]) -> pd.DataFrame:
+def _difference(
+    facts: MetricFacts, curves: Tradeoff, heights: tuple[Array, Array], pairs: tuple[pd.DataFrame, pd.DataFrame]
+) -> stats.Interval:
+    mine, theirs = heights
+    if not facts.binary:
+        both = pairs[0].merge(pairs[1], on="uid", suffixes=("", "_b"))
+        skew = (both["value"] - both["value_b"]).to_numpy(), both["image_id"].to_list()
+        return curves.interval(mine - theirs, "height", skew)
+    found = curves.interval(mine - theirs)
+    if found.low == found.high:  # nothing varies, which is not to say that nothing could
+        one, other = (curves.interval(values, "proportion") for values in heights)
+        return differences.newcombe(one, other, curves.photos)
+    return found
+
+
+def _pairs(curves: Tradeoff, key: Key, place: _Place) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
     grid = curves.grids[key]
-    own = np.array([part.get(uid, math.nan) for uid in grid.uids]) if part else None
-    values = curves.pairs_at(key, budget, own)
-    return pd.DataFrame({"uid": grid.uids, "image_id": grid.photos, "value": values})
+    own = np.array([place.own.get(uid, math.nan) for uid in grid.uids]) if place.own else None
+    values = curves.pairs_at(key, float(place.spent[0]), own)
+    return pd.DataFrame({"uid": list(grid.uids), "image_id": grid.photos, "value": values})
 
 
-def _at_shown(basis: _Basis, reference: Key, shown: Mapping[Key, Shown]) -> Iterator[dict[str, Any]]:
-    base = _shown(basis.values, reference, shown[reference])
+def _at_shown(
+    facts: MetricFacts, values: pd.DataFrame, reference: Key, shown: Mapping[Key, Shown]
+) -> Iterator[dict[str, Any]]:
+    base = _shown(values, reference, shown[reference])
     for key, one in shown.items():
-        mine = _shown(basis.values, key, one)
+        mine = _shown(values, key, one)
         if key != reference and len(mine) and len(base):
-            versus = differences.paired(mine, base, LEVEL, basis.facts.binary)
+            versus = differences.paired(mine, base, LEVEL, facts.binary)
             ends = versus.interval
             yield {
-                **_versus(key, reference, basis.facts, "shown", versus), "budget": math.nan,
+                **_versus(key, reference, facts, "shown", versus), "budget": math.nan,
                 "difference": ends.mean, "low": ends.low, "high": ends.high, "interval": ends.kind,
             }  # fmt: skip
 

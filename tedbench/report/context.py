@@ -74,7 +74,7 @@ def _board(report: Report) -> dict[str, Any]:
     return {
         "rows": report.board, "columns": columns, "primary": names[compared.primary],
         "higher": report.material.metrics[compared.primary].higher_is_better, "budget": compared.budget,
-        "matched": compared.budget == compared.budget, "reference": _reference_label(report),
+        "matched": bool((compared.numbers["metric"] == compared.primary).any()), "reference": _reference_label(report),
         "said": any(row["said"] for row in report.board), "text": wording.board(report),
         "timed": bool(report.cost["edit_seconds"].notna().any()),
         "failed": any(row["failed"] for row in report.board),
@@ -125,9 +125,10 @@ def _marks(row: Mapping[str, Any]) -> str:
 def _reference(report: Report, swept: bool) -> dict[str, Any]:
     """A run over other questions: its table, and whether it has curves."""
     material, pairs, seeds = report.material, report.material.pairs, report.material.cells["seed"].nunique()
+    counted = f"{seeds} seed{'s' * (seeds > 1)}" if seeds else "seeds not stated"
     said = (
         f"{', '.join(material.runs)} was made before, on {material.dataset.name}: {len(pairs)} pairs on "
-        f"{pairs['image_id'].nunique()} photos, {seeds} seed{'s' * (seeds > 1)}. It is another list of questions "
+        f"{pairs['image_id'].nunique()} photos, {counted}. It is another list of questions "
         "than the one above: the two tables stand beside each other and are not compared."
     )
     return {"said": said, "scores": _scores(report, "reference"), "swept": swept, "partial": partial_lines(report)}

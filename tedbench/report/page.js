@@ -16,9 +16,9 @@ function keyOf(row, column) {
   return cell.dataset.v === "" ? null : Number(cell.dataset.v);
 }
 
-function compare(a, b) {
-  if (a === null || b === null) return a === b ? 0 : a === null ? Infinity : -Infinity; // what is not there comes last
-  return typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b;
+function compare(a, b, sign) {
+  if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1; // what is not there comes last
+  return sign * (typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a < b ? -1 : a > b ? 1 : 0);
 }
 
 function sortBy(table, head, column) {
@@ -30,7 +30,7 @@ function sortBy(table, head, column) {
   const body = table.tBodies[0];
   const sign = direction === "ascending" ? 1 : -1;
   const keyed = Array.from(body.rows, (row) => [keyOf(row, column), row]);
-  keyed.sort(([a], [b]) => { const found = compare(a, b); return Number.isFinite(found) ? sign * found : Math.sign(found); });
+  keyed.sort(([a], [b]) => compare(a, b, sign));
   body.append(...keyed.map(([, row]) => row));
 }
 
@@ -146,7 +146,12 @@ function startAlbum() {
     add();
   }
   for (const one of Object.values(tools)) one.addEventListener("change", again);
-  more.addEventListener("click", add);
+  document.querySelector(".tools").hidden = false;
+  more.addEventListener("click", () => {
+    const first = list.children.length;
+    add();
+    if (more.hidden) list.children[first].querySelector("button")?.focus(); // the button that had it is gone
+  });
   again();
 }
 

@@ -95,4 +95,8 @@ def _strength(value: Any) -> str:
 
 def _sorted_by(value: Any) -> str:
     """A number as the page sorts by it; empty, and last, where there is none."""
-    return "" if value is None or math.isnan(value) else repr(float(value))
+    if value is None or math.isnan(value):
+        return ""
+    return (
+        repr(float(value)) if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
+    )  # as JavaScript reads

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tedbench.curves import Curve
     from tedbench.report.curveplot import Line
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
     """File name → content; of a reference run over other questions, the table and the curves, in a place of its own."""
@@ -53,7 +55,15 @@ def _tables(report: Report) -> dict[str, bytes]:
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+    """As CSV; text that a spreadsheet would take for a formula stands behind an apostrophe."""
+    import pandas as pd
+
+    safe = {
+        name: [f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in frame[name]]
+        for name in frame.columns
+        if not pd.api.types.is_numeric_dtype(frame[name])
+    }
+    return frame.assign(**safe).to_csv(index=False, lineterminator="\n").encode()
 
 
 def _curves(report: Report, found: Sequence[Curve]) -> figure.Drawn:
@@ -73,9 +83,10 @@ def _split(report: Report, by: str) -> dict[str, tuple[Curve, ...]]:
 
 def _panels(report: Report, found: Mapping[str, Sequence[Curve]]) -> figure.Drawn:
     material, compared = report.material, report.compared
-    if not found:
+    every: dict[str, list[Line]] = {name: sweeps.lines(material, mine, report.labels) for name, mine in found.items()}
+    panels = {name: lines for name, lines in every.items() if lines}
+    if not panels:
         return {}
-    panels: dict[str, list[Line]] = {name: sweeps.lines(material, mine, report.labels) for name, mine in found.items()}
     against = material.metrics[compared.distance] if compared.distance not in ("", compared.primary) else None
     return splitplot.draw(panels, material.metrics[compared.primary], against)
 

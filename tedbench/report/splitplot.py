@@ -42,8 +42,7 @@ def _figure(panels: Mapping[str, Sequence[Line]], facts: MetricFacts, against: M
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     rows = math.ceil(len(panels) / ACROSS)
-    first = next(iter(panels.values()))
-    swept = {k: line for k, line in enumerate(first) if line.swept}
+    swept = {k: line for lines in panels.values() for k, line in enumerate(lines) if line.swept}
     size = (3.2 * ACROSS, 2.5 * rows + 0.25 * math.ceil(len(swept) / 3) + 0.4)
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     axes = figure.subplots(rows, ACROSS, squeeze=False, sharex=True, sharey=True).ravel()

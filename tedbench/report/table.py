@@ -90,7 +90,7 @@ def _with_failures(run: RunFolder, cells: pd.DataFrame) -> pd.DataFrame:
     """Scores in which an edit that failed has the value of a failure, where a metric knows one."""
     scores = run.scores()
     failed = cells.loc[cells["status"] == "failed", CELL].drop_duplicates().assign(gone=True)
-    worth = scores["metric"].map({name: facts.of_failure for name, facts in run.metrics.items()})
+    worth = scores["metric"].map({name: facts.of_failure for name, facts in run.metrics.items()}).astype("float64")
     gone = scores.merge(failed, on=CELL, how="left")["gone"].notna().to_numpy()
     return scores.assign(value=scores["value"].where(~gone, worth)) if gone.any() else scores
 

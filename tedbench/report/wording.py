@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from tedbench.report import text
@@ -57,17 +56,19 @@ SPLIT = (
     "photos only; bands of many categories overlap by chance."
 )
 COMPARED = (
-    "Differences pair by pair, method less reference, with 95% intervals; p is of a sign-flip test that flips whole "
-    "photos. At a budget, both methods are read off their curves at the same mean LPIPS (of 0 or 1 outcomes, at the "
-    "last strength that was measured within it), and the interval redoes that in each of 9,999 resamples of photos. "
-    "One comparison is primary, its p adjusted by Holm over the methods; every other is exploratory: of 20 of those, "
-    "one is below 0.05 by chance. Detectable: the true difference that this many pairs would find 4 times in 5."
+    "Method less reference, over the pairs that both have every value of, with 95% intervals; p is of a sign-flip "
+    "test that flips whole photos. At a budget, both are read off their curves at one mean LPIPS; where an outcome is"
+    " 0 or 1 nothing is interpolated, and each pair of either is taken at its greatest strength within the budget, a "
+    "failure where nothing is. The interval redoes that in each of 9,999 resamples of photos. One comparison is "
+    "primary, its p adjusted by Holm over the methods; every other is exploratory: of 20 of those, one is below 0.05 "
+    "by chance. Detectable: the true difference that this many pairs would find 4 times in 5, before Holm."
 )
 NUMBERS = (
-    "Curves in one number. Matched: the height of a method's curve at the budget, inside what was measured only. Area:"
-    " the mean height over the LPIPS that all swept methods share. Front: the part of the whole range of LPIPS on "
-    "which the best point within budget is the method's; it depends on which methods are in the table. Intervals redo "
-    "means, range and budget in 9,999 resamples of photos. numbers.csv has all."
+    "Curves in one number. Matched: the height of a method's curve at the budget, inside what was measured only; of 0"
+    " or 1 outcomes, the mean with each pair at its greatest strength within the budget. Area: the mean of that over "
+    "the LPIPS that all swept methods share. Front: the part of the whole range of LPIPS on which the best point "
+    "within budget is the method's; it depends on which methods are in the table. Intervals redo means, range and "
+    "budget in 9,999 resamples of photos. numbers.csv has all."
 )
 COST = (
     "Measured by the run on its machine. Fit: once a pair and seed. Edit: one image, a sweep's time over its "
@@ -75,21 +76,22 @@ COST = (
     "the sweeps."
 )
 WORTH = (
-    "Correlation: how alike pairs on one photo are, 0 to 1. Effective: independent pairs that would say as much about "
-    "the mean. Detectable: the shift of this mean that as many pairs would find four times in five. Variance of one "
-    "image's value: between photos, between pairs on a photo, between seeds; – where the run cannot tell."
+    "Correlation: how alike pairs on one photo are, 0 to 1. Effective: independent pairs that would say as much about"
+    " the mean. Detectable: the shift of this mean that as many pairs would find four times in five. Variance of one "
+    "image's value: between photos, between pairs on a photo, between seeds; – where the run cannot tell, and then "
+    "the part to its left holds it too."
 )
 
 
 def board(report: Report) -> str:
     """What the leaderboard shows."""
     compared, name = report.compared, report.material.metrics[report.compared.primary].spec
-    said = "A row a method, at the strength named; mean and 95% interval of each metric. Click a heading to sort."
-    if math.isnan(compared.budget):
+    said = "A row a method, at the strength named; mean and 95% interval of each metric."
+    if not (compared.numbers["metric"] == compared.primary).any():
         return said
     return (
         f"{said} At equal fidelity: {name} at LPIPS {text.number(compared.budget)}, {_source(report)}; the mean height "
-        "of its curve over the LPIPS that all swept methods share; its share of the front of all methods."
+        "of its curve over the LPIPS that all swept methods share; its share of the front of methods that have both."
     )
 
 

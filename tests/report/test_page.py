@@ -139,6 +139,19 @@ def test_tables_sort_by_number_and_what_is_missing_comes_last(toy: Path, browser
                 assert numbers == sorted(numbers, reverse=direction == "descending")
                 assert found[len(numbers) :] == [""] * (len(found) - len(numbers))
                 assert head.locator("xpath=..").get_attribute("aria-sort") == direction
+        table = "#leaderboard ~ .scroll table.sorts"
+        visit.page.locator(f"{table} th button", has_text="lpips-alex").first.click()
+        planted = """(one) => Array.from(document.querySelector(one).tBodies[0].rows).forEach((row, k) => {
+          row.cells[2].dataset.v = ["Infinity", "1", "-Infinity", "0"][k]; })"""
+        visit.page.evaluate(planted, table)
+        visit.page.locator(f"{table} th button").nth(2).click()
+        first = [
+            float(one)
+            for one in visit.page.eval_on_selector_all(
+                f"{table} >> nth=0 >> tbody tr td:nth-child(3)", "all => all.map((one) => one.dataset.v)"
+            )
+        ]
+        assert first == sorted(first) or first == sorted(first, reverse=True)  # infinite ones have a place
         gains = visit.column("#rules ~ .scroll table.sorts", "Gain")
         assert "" in gains  # the fixed strength has none
         assert visit.said == []
