@@ -40,7 +40,8 @@ class Design:
     effective: float
     """n*; nan where ρ is not known and some photo has two pairs."""
     detectable: float
-    """The smallest true difference found with a chance of `POWER` at level 5%; nan with fewer than two photos."""
+    """The smallest true difference found with a chance of `POWER` at level 5%; nan with fewer than two photos, or where
+    nothing varies, which would promise to find anything."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def design(values: Sequence[float], clusters: Sequence[Hashable], level: float =
     correlation = stats.intraclass(y, index)
     effective = stats.effective(sizes, correlation) if found.n else 0.0
     detectable = math.nan
-    if found.clusters > 1 and math.isfinite(found.high):
+    if found.clusters > 1 and math.isfinite(found.high) and found.high - found.mean > 1e-12 * max(1.0, abs(found.mean)):
         from scipy.stats import t
 
         found_at, missed_at = (float(t.ppf(q, found.clusters - 1)) for q in ((1 + level) / 2, POWER))

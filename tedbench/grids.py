@@ -117,7 +117,7 @@ class Steps:
         worth, photo = self._good[pair, strength], self.grid.photos[pair]
         np.add.at(changes, (photo, np.searchsorted(breaks, x[pair, strength])), worth)
         np.add.at(changes, (photo, np.searchsorted(breaks, until[pair, strength])), -worth)
-        heights = np.cumsum(changes[:, : len(breaks)], axis=1)
+        heights: Array = np.cumsum(changes[:, : len(breaks)], axis=1).round(12)  # what came and went leaves exactly 0
         area = np.zeros_like(heights)
         area[:, 1:] = np.cumsum(heights[:, :-1] * np.diff(breaks), axis=1)
         return breaks, heights, area

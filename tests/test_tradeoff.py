@@ -224,15 +224,15 @@ def test_intervals_of_differences_at_one_budget_cover(binary: bool) -> None:
     """The truth is known: both methods' curves are the same straight line, `lift` apart."""
     assert (len(TEDBENCH), sum(TEDBENCH)) == (39, 100)
     inside = 0
-    truth, _ = measured(6, TEDBENCH * 400, 999, binary)
-    lift = float((truth.matched(M, truth.budget(R, 2.0)) - truth.matched(R, truth.budget(R, 2.0)))[0])
-    times = 150
+    many = [measured(6, TEDBENCH * 20, 990 + k, binary)[0] for k in range(5)]
+    lift = sum(float((one.matched(M, one.budget(R, 2.0)) - one.matched(R, one.budget(R, 2.0)))[0]) for one in many) / 5
+    times = 300
     for seed in range(times):
         found, _ = measured(6, TEDBENCH, seed, binary)
         budget = found.budget(R, 2.0)
         ends = found.interval(found.matched(M, budget) - found.matched(R, budget))
         inside += ends.low <= lift <= ends.high
-    assert inside / times >= 0.91  # 95%, less 2.2 standard errors of this many tries
+    assert inside / times >= 0.92  # 95%, less 2.4 standard errors of this many tries
 
 
 def test_ten_thousand_resamples_of_a_full_table_take_less_than_ten_seconds() -> None:

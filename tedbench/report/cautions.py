@@ -61,9 +61,11 @@ def _identities(material: Material) -> Iterator[Caution]:
 
 
 def _selection(ruled: pd.DataFrame) -> Iterator[Caution]:
-    shared = ruled[ruled["shares_model"] != ""] if len(ruled) else ruled
-    for row in shared.drop_duplicates(["rule", "spec"]).to_dict("records"):
-        said = f"rule {row['rule']} chooses strengths by {row['shares_model']}, which {row['spec']} also reports by"
+    """Of rules that do not say themselves that they are bounds."""
+    shared = ruled[(ruled["shares_model"] != "") & ~ruled["upper_bound"].astype(bool)] if len(ruled) else ruled
+    for (rule, model), rows in shared.groupby(["rule", "shares_model"], sort=False):
+        specs = ", ".join(dict.fromkeys(rows["spec"]))
+        said = f"rule {rule} chooses by {model}, which {specs} also reports by"
         yield Caution("selection and report", f"{said}: what it gains there says little. Read another metric.")
 
 
