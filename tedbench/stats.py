@@ -11,10 +11,10 @@ With n pairs on G photos (the clusters), of sizes m_g:
                1982; Cameron, Gelbach and Miller 2008): where values are skewed, √V and ȳ are correlated, and the t
                interval misses on one side. From 10 photos on, and where nearly every resample varies: of mostly equal
                values many do not, and the t interval is given.
-`wilson`       Wilson's interval for the proportion p = ȳ of n* = n / (1 + ρ (Σ m_g² / n − 1)) independent pairs (Kish),
-               with the t quantile of G−1 degrees for the normal one, as Korn and Graubard (1998) do. ρ is the
-               intraclass correlation by analysis of variance, within [0, 1], and 1 where all pairs agree and nothing
-               shows it. Of seeds averaged it is wider than need be: p (1 − p) is the spread of single images.
+`wilson`       Wilson's interval for the proportion p = ȳ of n* = n / (1 + ρ (Σ m_g² / n − 1)) independent pairs (Kish).
+               ρ is the intraclass correlation by analysis of variance, within [0, 1], and 1 where all pairs agree and
+               nothing shows it; below 10 photos, which hardly tell it, with the t quantile of G−1 degrees for the
+               normal one. Of seeds averaged it is wider than need be: p (1 − p) is the spread of single images.
 
 Which one is by rule, not by eye: see `interval`. How often they cover on TEdBench's numbers of pairs a photo is in
 results/benchmarks/interval_coverage.json.
@@ -39,7 +39,7 @@ SKEWED = 0.5
 """Sample skewness, in absolute value, from which a mean gets a bootstrap-t interval."""
 RESAMPLES = 9999
 FEW = 10
-"""Photos below which a bootstrap has too few different resamples."""
+"""Photos below which a bootstrap has too few different resamples, and a correlation is hardly known."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,10 @@ def clustered_proportion(values: Sequence[float], clusters: Sequence[Hashable], 
         raise ValueError("a proportion is of values between 0 and 1")
     if sample.bare:
         return sample.without()
-    low, high = wilson(sample.mean, sample.effective, sample.quantile)
+    from scipy.stats import norm
+
+    quantile = sample.quantile if len(sample.sizes) < FEW else float(norm.ppf((1 + level) / 2))
+    low, high = wilson(sample.mean, sample.effective, quantile)
     return Interval(sample.mean, low, high, sample.n, len(sample.sizes), "wilson")
 
 

@@ -11,6 +11,7 @@ import scipy.stats
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
 
 from tedbench import stats
 from tedbench.stats import bootstrap_t, clustered_mean, clustered_proportion, interval, seed_means
@@ -122,16 +123,19 @@ def rows_of(sizes: list[int]) -> list[int]:
 
 
 @given(st.lists(st.booleans(), min_size=2, max_size=60))
-def test_a_proportion_without_shared_photos_is_wilson_with_a_t_quantile(y: list[bool]) -> None:
+def test_a_proportion_without_shared_photos_is_wilsons(y: list[bool]) -> None:
     n, p = len(y), sum(y) / len(y)
     found = clustered_proportion(list(map(float, y)), range(n))
-    q = scipy.stats.t.ppf(0.975, len(y) - 1)
+    q = scipy.stats.t.ppf(0.975, n - 1) if n < 10 else scipy.stats.norm.ppf(0.975)
     # the ends are where the score test with that quantile changes its mind
     for end in (found.low, found.high):
         if 0 < end < 1:
             assert abs(p - end) == pytest.approx(q * math.sqrt(end * (1 - end) / n), rel=1e-6)
     assert 0 <= found.low <= p <= found.high <= 1
     assert found.kind == "wilson"
+    if n >= 10:
+        wanted = proportion_confint(sum(y), n, method="wilson")
+        assert (found.low, found.high) == pytest.approx((min(wanted[0], p), max(wanted[1], p)))
 
 
 def test_photos_that_agree_with_themselves_count_once() -> None:
