@@ -12,7 +12,7 @@ import pytest
 from tedbench import __version__
 
 COMMANDS = [(), ("list",), ("data",), ("data", "fetch"), ("data", "verify"), ("data", "list"), ("run",), ("import",),
-            ("score",), ("report",), ("demo",)]  # fmt: skip
+            ("score",), ("report",), ("submit",), ("verify",), ("export",), ("demo",)]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -46,12 +46,20 @@ def write_report(
         UsageError: if the runs are over different data sets, or a rule or comparison asks for what was not scored.
         UnknownName, PluginError: as a rule is at fault.
     """
+    from tqdm import tqdm
+
     from tedbench.report import building, render, table
 
     check_place(out)
     material = table.gather(runs)
-    beside = building.build(table.gather([reference])) if reference else None
-    files = render.files(building.build(material, rules, asked), beside)
+    with tqdm(total=len(building.SLOW) + 2, desc="report", unit="part", disable=None) as bar:
+        built = building.build(material, rules, asked)
+        bar.update()
+        for part in building.SLOW:
+            getattr(built, part)
+            bar.update()
+        files = render.files(built, building.build(table.gather([reference])) if reference else None)
+        bar.update()
     made_from = {"format": 1, "runs": list(material.runs), "dataset": material.dataset.sha256, "files": [*files]}
     files[MARKER] = (json.dumps(made_from, indent=2, ensure_ascii=False) + "\n").encode()
     check_place(out)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from tedbench.curves import Curve
 
+SLOW = ("ruled", "compared", "curves", "worth")
+"""Parts that take seconds each."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -31,10 +34,32 @@ class Report:
     """A row a method and metric: `table.COLUMNS`."""
     beside: pd.DataFrame
     """Published numbers: `published.compare`."""
-    ruled: pd.DataFrame
-    """What each rule is worth; empty where none was named."""
-    compared: Compared
-    cost: pd.DataFrame
+    rules: Sequence[str]
+    """Specs of the rules that were named."""
+    asked: Asked
+
+    @cached_property
+    def ruled(self) -> pd.DataFrame:
+        """What each rule is worth: `ruled.COLUMNS`; empty where none was named.
+
+        Raises:
+            UsageError, UnknownName, PluginError: as a rule is at fault.
+        """
+        return ruled.table(self.material, self.rules, self.chosen)
+
+    @cached_property
+    def compared(self) -> Compared:
+        """Methods against each other.
+
+        Raises:
+            UsageError: as the reference, the primary metric or the budget is at fault.
+        """
+        return compared.compare(self.material, tables.pair_values(self.material), self.chosen, self.asked)
+
+    @cached_property
+    def cost(self) -> pd.DataFrame:
+        """Seconds and memory: `cost.COLUMNS`."""
+        return cost.table(self.material)
 
     @cached_property
     def labels(self) -> dict[shown.Key, str]:
@@ -68,15 +93,12 @@ class Report:
 
 
 def build(material: Material, rules: Sequence[str] = (), asked: Asked | None = None) -> Report:
-    """Compute the tables of a report.
+    """Compute the table of a report; what takes longer is computed when it is asked for.
 
     Args:
         material: what was measured.
         rules: specs of rules that choose a strength.
         asked: what is primary; by default what follows from the runs.
-
-    Raises:
-        UsageError, UnknownName, PluginError: as a rule, the reference or the primary metric is at fault.
     """
     chosen = shown.choose(material)
     at = shown.only(material, chosen)
@@ -85,11 +107,8 @@ def build(material: Material, rules: Sequence[str] = (), asked: Asked | None = N
     before = table.columns.get_loc("part")
     table.insert(before, "shown", [chosen[key].choice for key in keys])  # type: ignore[arg-type]
     table.insert(before, "strengths", [chosen[key].of for key in keys])  # type: ignore[arg-type]
-    versus = compared.compare(material, tables.pair_values(material), chosen, asked or Asked())
-    return Report(
-        material, at, chosen, table, published.compare(table, published.load(), material.dataset),
-        ruled.table(material, rules, chosen), versus, cost.table(material),
-    )  # fmt: skip
+    beside = published.compare(table, published.load(), material.dataset)
+    return Report(material, at, chosen, table, beside, tuple(rules), asked or Asked())
 
 
 def shown_lines(report: Report) -> list[str]:
