@@ -7,10 +7,10 @@ A rule sees one sweep: strengths s_0 < … < s_n and, for those it asks about, v
     best     argmax v: with a metric that knows the truth, an upper bound and no method
     knee     argmax of y'(i) − x'(i), gain less cost, both scaled to [0, 1] over the sweep: where the curve leaves the
              chord between its ends farthest (the idea of Kneedle: Satopää et al. 2011)
-    trade    argmax of y(i) − price · x(i), gain less cost in the metrics' own units: one price for all sweeps
-    gain     the least i with v(i) − v(0) ≥ least; the last where none has it
-    share    the least i with v(i) − v(0) ≥ of · max_j (v(j) − v(0))
-    bisect   `gain`, taking v to rise with the strength: it looks at the first strength, then at halves of what is left
+    trade    argmax of y(i) − price · x(i), gain less cost in the metrics' own units: one price for all sweeps; of a few
+             strengths where `most` says so: first, last, middle, then halves beside the best so far
+
+Rules that wait for one metric to rise stand in `tedbench.rising`.
 
 Which way a metric points is its own fact: of a metric of which lower is better, gains are counted downwards. A strength
 whose image failed has no value, and no rule that saw it chooses it; without v(0) there is no gain. A sweep without a
@@ -89,7 +89,7 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True)
-class _Seeded:
+class Seeded:
     """What ours share: what becomes of a pair's seeds."""
 
     seed_by: str = field(default="", kw_only=True)
@@ -100,7 +100,7 @@ class _Seeded:
 
 
 @dataclass(frozen=True)
-class Fixed(_Seeded):
+class Fixed(Seeded):
     """One strength for all."""
 
     upper_bound: ClassVar[bool] = False
@@ -129,7 +129,7 @@ class Fixed(_Seeded):
 
 
 @dataclass(frozen=True)
-class Budget(_Seeded):
+class Budget(Seeded):
     """The greatest strength within a distance to the input."""
 
     upper_bound: ClassVar[bool] = False
@@ -151,7 +151,7 @@ class Budget(_Seeded):
 
 
 @dataclass(frozen=True)
-class Best(_Seeded):
+class Best(Seeded):
     """The strength that does best, by a metric that should know the truth; the least of equals."""
 
     upper_bound: ClassVar[bool] = True
@@ -170,7 +170,7 @@ class Best(_Seeded):
 
 
 @dataclass(frozen=True)
-class Knee(_Seeded):
+class Knee(Seeded):
     """Where the gain is large for what it costs."""
 
     upper_bound: ClassVar[bool] = False
@@ -181,7 +181,7 @@ class Knee(_Seeded):
 
     def __post_init__(self) -> None:
         """It is of two metrics."""
-        _said(type(self).__name__.lower(), "gain", self.gain)
+        metric_said(type(self).__name__.lower(), "gain", self.gain)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -206,102 +206,39 @@ class Trade(Knee):
     price: float = 1.0
     """What a unit of cost must bring: a sweep that gains little at that price keeps near to the input."""
 
+    most: int = 0
+    """Strengths a sweep that it may look at: first, last and middle, then halves beside the best so far; 0 for all."""
+
+    def __post_init__(self) -> None:
+        """It is of two metrics, and looks at three strengths or more."""
+        super().__post_init__()
+        if self.most and self.most < 3:
+            raise UsageError(
+                f"rule trade: most {self.most} is too few; it looks at first, middle and last; 0 is for all"
+            )
+
     def choose(self, sweep: Sweep) -> int | None:
         """The first of equals."""
-        closeness, gain = sweep.worth(self.cost), sweep.worth(self.gain)
-        worth = {i: gain[i] + self.price * closeness[i] for i in sorted(closeness.keys() & gain.keys())}
-        return max(worth, key=worth.__getitem__, default=None)
+        last = len(sweep.strengths) - 1
+        worth = {at: self._worth(sweep, at) for at in ({0, last // 2, last} if self.most else range(last + 1))}
+        while len(worth) < self.most:
+            best = max(sorted(worth), key=worth.__getitem__)
+            sides = [
+                max((at for at in worth if at < best), default=best),
+                min((at for at in worth if at > best), default=best),
+            ]
+            widest = max(sides, key=lambda side: abs(side - best))
+            if abs(widest - best) < 2:
+                break
+            worth[(widest + best) // 2] = self._worth(sweep, (widest + best) // 2)
+        there = [at for at in sorted(worth) if worth[at] > -math.inf]
+        return max(there, key=worth.__getitem__, default=None)
 
-
-@dataclass(frozen=True)
-class _Rising(_Seeded):
-    """What the rules share that wait for one metric to rise."""
-
-    upper_bound: ClassVar[bool] = False
-    at: ClassVar[str] = "metric"
-    metric: str = ""
-    """Spec of what should rise: `clip-text@MODEL`, `clip-directional@MODEL`."""
-
-    def __post_init__(self) -> None:
-        """It is of a metric."""
-        _said(type(self).__name__.lower(), "metric", self.metric)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """What should rise."""
-        return self._reads(self.metric)
-
-
-@dataclass(frozen=True)
-class Gain(_Rising):
-    """The least strength that gains enough."""
-
-    least: float = 0.1
-
-    def choose(self, sweep: Sweep) -> int | None:
-        """It stops at the first strength that will do, so that greater ones need not be made."""
-        last = None
-        for at in range(len(sweep.strengths)):
-            gained = sweep.gain(self.metric, at)
-            if gained >= self.least:
-                return at
-            last = last if math.isnan(gained) else at
-            if last is None:
-                break  # the first strength has no value
-        return last
-
-
-@dataclass(frozen=True)
-class Share(_Rising):
-    """The least strength that gains a share of all that the sweep gains."""
-
-    of: float = 0.8
-
-    def __post_init__(self) -> None:
-        """A share is of a metric, and of at most all."""
-        super().__post_init__()
-        if not 0 < self.of <= 1:
-            raise UsageError(f"rule share: of {self.of:g} is not above 0 and at most 1")
-
-    def choose(self, sweep: Sweep) -> int | None:
-        """The first strength where nothing rises."""
-        found = sweep.worth(self.metric)
-        if 0 not in found:
-            return None
-        most = max(found.values()) - found[0]
-        return min(i for i, value in found.items() if value - found[0] >= self.of * most)
-
-
-@dataclass(frozen=True)
-class Bisect(_Rising):
-    """As `gain`, for a handful of images."""
-
-    least: float = 0.1
-    most: int = 5
-    """Strengths a sweep that it may look at, the first among them."""
-
-    def __post_init__(self) -> None:
-        """It needs the first strength and one more."""
-        super().__post_init__()
-        if self.most < 2:
-            raise UsageError(f"rule bisect: most {self.most} is too few; it looks at the first strength and another")
-
-    def choose(self, sweep: Sweep) -> int | None:
-        """The least strength seen to gain enough; the last where none was; a failed image gains nothing.
-
-        The last strength is chosen unseen where nothing below gained enough, and is then counted, as it must be made.
-        """
-        if math.isnan(sweep(self.metric, 0)):
-            return None
-        low, high = 0, len(sweep.strengths) - 1  # low gains too little; high is the answer until a lesser one is seen
-        while high - low > 1 and len(sweep.asked | {high}) < self.most:
-            middle = (low + high) // 2
-            if sweep.gain(self.metric, middle) >= self.least:
-                high = middle
-            else:
-                low = middle
-        sweep.asked.add(high)
-        return high
+    def _worth(self, sweep: Sweep, at: int) -> float:
+        """Least where a value is not there, or not finite."""
+        signs = [1 if sweep.higher_is_better(metric) else -1 for metric in (self.gain, self.cost)]
+        found = signs[0] * sweep(self.gain, at) + self.price * signs[1] * sweep(self.cost, at)
+        return found if math.isfinite(found) else -math.inf
 
 
 def _scaled(values: list[float]) -> list[float]:
@@ -309,6 +246,7 @@ def _scaled(values: list[float]) -> list[float]:
     return [(value - low) / (high - low) if high > low else 0.0 for value in values]
 
 
-def _said(rule: str, name: str, spec: str) -> None:
+def metric_said(rule: str, name: str, spec: str) -> None:
+    """Refuse a rule without the metric it is of."""
     if not spec:
         raise UsageError(f"rule {rule}: no metric named; give {rule}@clip-text@MODEL, say, or {rule}?{name}=SPEC")

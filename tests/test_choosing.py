@@ -15,7 +15,8 @@ from tedbench.errors import UsageError
 from tedbench.report import ruled
 from tedbench.report.shown import Shown
 from tedbench.report.table import Material
-from tedbench.rules import Best, Bisect, Budget, Fixed, Gain, Rule, Sweep
+from tedbench.rising import Bisect, Gain
+from tedbench.rules import Best, Budget, Fixed, Rule, Sweep
 from tedbench.types import MetricFacts
 
 CHOOSES, REPORTS, LPIPS, BOTH = "clip-a/cos", "clip-b/cos", "lpips-0.1/64", "oracle-both/1"

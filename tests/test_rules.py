@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tedbench.errors import UsageError
-from tedbench.rules import Best, Bisect, Budget, Fixed, Gain, Knee, Rule, Share, Sweep, Trade
+from tedbench.rising import Bisect, Gain, Share
+from tedbench.rules import Best, Budget, Fixed, Knee, Rule, Sweep, Trade
 
 ETA = tuple(i / 10 for i in range(11))
 CLIP = "clip-text@toy"
@@ -73,6 +74,28 @@ def test_trade_is_where_the_gain_exceeds_its_price_by_most(points: list[tuple[fl
     worth = [g - price * c for g, c in points]
     assert chosen == worth.index(max(worth))
     assert one.asked == set(range(len(points)))
+
+
+@given(st.integers(2, 41), st.integers(0, 40), st.integers(3, 9), st.floats(0.5, 4))
+def test_a_trade_of_few_looks_finds_a_single_peak(n: int, peak: int, most: int, fall: float) -> None:
+    """Of a worth that rises to one peak and falls from it, no strength that was seen is better than what it chose."""
+    gain = [-abs(i - peak) * (fall if i > peak else 1.0) for i in range(n)]
+    one = sweep(tuple(i / n for i in range(n)), gain=gain, cost=[0.0] * n)
+    chosen = Trade("gain", "cost", most=most).choose(one)
+    assert len(one.asked) <= most
+    assert chosen in one.asked and gain[chosen or 0] == max(gain[at] for at in one.asked)
+    if most == 9 and n <= 11:  # each further look halves one side of the best
+        assert chosen == gain.index(max(gain))
+
+
+def test_a_trade_of_few_looks_passes_over_what_is_not_there() -> None:
+    nan = math.nan
+    one = sweep(ETA, gain=[0.1, nan, 0.2, nan, nan, nan, nan, 0.4, nan, nan, nan], cost=[0.0] * 11)
+    assert Trade("gain", "cost", most=5).choose(one) in (0, 2)
+    assert len(one.asked) <= 5
+    assert Trade("gain", "cost", most=5).choose(sweep(ETA, gain=[nan] * 11, cost=[0.0] * 11)) is None
+    with pytest.raises(UsageError, match="most 2 is too few"):
+        Trade("gain", "cost", most=2)
 
 
 @given(two)

@@ -100,7 +100,7 @@ def test_the_rule_is_a_plain_argmax(script: ModuleType, reference: pd.DataFrame,
 @pytest.mark.parametrize("method", METHODS)
 def test_the_verdict_follows_from_the_figures(method: str) -> None:
     for part in SAID[method]["test"].values():
-        for name in ("rule", "bisect"):
+        for name in ("rule", "halving"):
             one = part[name]
             fixed, best = (part[of]["success"]["mean"] for of in ("fixed", "best"))
             ratio, low = one["gap closed"]["closed"], one["gap closed"]["low"]
@@ -112,7 +112,7 @@ def test_the_verdict_follows_from_the_figures(method: str) -> None:
             assert one["reached"]["LPIPS"] == (one["lpips"]["mean"] - part["fixed"]["lpips"]["mean"] <= 0.01)
             clauses = {key: value for key, value in one["reached"].items() if key != "all"}
             assert one["reached"]["all"] == all(clauses.values())
-        assert part["bisect"]["looked"]["most"] <= 5 * part["bisect"]["best of seeds"]
+        assert part["halving"]["looked"]["most"] <= 5 * part["halving"]["best of seeds"]
 
 
 def test_the_rows_are_of_the_reference_runs_settings(
