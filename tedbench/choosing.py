@@ -55,7 +55,8 @@ def choose(
 
     Args:
         rule: as `registry.make("rule", SPEC)` gives it.
-        scores: long form as `RunFolder.scores()`, perhaps with a column `run`; NaN where an image has no value.
+        scores: long form as `RunFolder.scores()`, perhaps with a column `run`; NaN where an image has no value, also
+            where it failed: a rule chooses among what is there.
         metrics: by identity, as `RunFolder.metrics`; of those that the scores have no row of, none is read.
         defaults: the strength shown of each method; a method that is not there has none.
 
@@ -93,7 +94,7 @@ def choose(
         rows.append({**named, "chosen": index is not None, "strength": strength, "looked": looked, "seeds": 1})
     table = pd.DataFrame(rows, columns=[*key, "chosen", "strength", "looked", "seeds"])
     table = table.astype({name: scores[name].dtype for name in key})  # a seed that is not known has no type of its own
-    told = rule.upper_bound or any(_knows(metrics[identity]) for identity in identities.values())
+    told = rule.upper_bound or any(metrics[identity].knows_the_answer for identity in identities.values())
     found = Choices(table, tuple(identities.values()), told, seed_by)
     return _best_seeds(found, scores, there[identities[seed_by]]) if seed_by else found
 
@@ -138,10 +139,6 @@ def shared_models(choices: Choices, reporting: str, metrics: Mapping[str, Metric
     if model and any(metrics[one].facts.get("backbone") == model for one in choices.reads):
         return [model]
     return [metrics[reporting].spec] if reporting in choices.reads else []
-
-
-def _knows(facts: MetricFacts) -> bool:
-    return str(facts.facts.get("family", "")).startswith("oracle")
 
 
 def _identity(spec: str, metrics: Mapping[str, MetricFacts]) -> str:

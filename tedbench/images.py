@@ -68,6 +68,11 @@ def read_bytes(image: ImageFile) -> bytes:
     return data
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+TOLD = (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME")
+"""Chunks of a PNG that say something besides the picture (PNG specification, 11.3.4)."""
+
+
 def decode(data: bytes, name: str) -> Image.Image:
     """Decode to an 8-bit RGB image under the rules at the top of this module.
 
@@ -163,7 +168,20 @@ def encode_png(image: Image.Image) -> bytes:
 
 def is_png(data: bytes) -> bool:
     """Whether the bytes begin as a PNG does, whatever the file is called."""
-    return data.startswith(b"\x89PNG\r\n\x1a\n")
+    return data.startswith(PNG)
+
+
+def is_bare_png(data: bytes) -> bool:
+    """Whether the bytes are a PNG without texts and camera data: generators write prompts, paths and keys there."""
+    at = len(PNG)
+    while is_png(data) and at + 8 <= len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind in TOLD:
+            return False
+        if kind == b"IEND":
+            return at + 12 + size == len(data)
+        at += 12 + size
+    return False
 
 
 def pixel_sha256(image: Image.Image) -> str:

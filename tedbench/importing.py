@@ -149,7 +149,7 @@ def _import_one(pair: EditPair, name: str | None, source: Source, scratch: Path)
         decoded = images.decode(data, name)
     except (ImageError, OSError) as error:
         return replace(blank, status="failed", source_file=name, error=short(error, 300))
-    png = data if images.is_png(data) else images.encode_png(decoded)
+    png = data if images.is_bare_png(data) else images.encode_png(decoded)
     file = PurePosixPath("images", source.method, f"{pair.uid}.png")
     (scratch / file).parent.mkdir(parents=True, exist_ok=True)
     (scratch / file).write_bytes(png)

@@ -70,11 +70,11 @@ class Loaded:
         """A row a method and metric at the strength that the report shows: `report.table.COLUMNS`."""
         return tables.summary(shown.only(self.material, shown.choose(self.material)))
 
-    def gallery(self, uids: Collection[str] = (), pairs: int = gallery.PAIRS) -> Image:
+    def gallery(self, uids: Collection[str] | str = (), pairs: int = gallery.PAIRS) -> Image:
         """Input, true answer where known, and each method over its strength, as one RGB picture.
 
         Args:
-            uids: the pairs to show; by default some of each category, not chosen by how they came out.
+            uids: the pairs to show, or one; by default some of each category, not chosen by how they came out.
             pairs: how many, where `uids` does not say.
 
         Raises:
@@ -83,6 +83,9 @@ class Loaded:
         from PIL import Image
 
         asked = self.material.pairs
+        uids = [uids] if isinstance(uids, str) else uids
+        if pairs < 1:
+            raise UsageError(f"gallery(pairs={pairs}): name one or more")
         unknown = sorted(set(uids) - set(asked["uid"]))
         if unknown:
             raise UsageError(f"no pair {unknown[0]!r} in {self.material.dataset.name}; scores()['uid'] lists them")
@@ -101,4 +104,7 @@ def load(folders: Sequence[str | Path]) -> Loaded:
         StoreError: if a folder is no run, or has not been scored.
         UsageError: if there is no run, or the runs are over different questions.
     """
+    wrong = [folder for folder in folders if not isinstance(folder, str | Path)]
+    if wrong:
+        raise UsageError(f"load_run takes folders one by one, not {type(wrong[0]).__name__}: load_run(*folders)")
     return Loaded(tables.gather([Path(folder) for folder in folders]))

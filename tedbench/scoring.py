@@ -220,6 +220,7 @@ def _facts(job: Job, tally: Tally, captions: str) -> MetricFacts:
         notes=tuple(dict.fromkeys(tally.notes.get(spec, []))),
         unscored={**tally.broken, **tally.unscored.get(spec, {})},
         captions=captions if "source_text" in metric.needs else "",
+        needs=tuple(sorted(metric.needs)),
         versions=environment.versions(),
         seconds=round(tally.seconds.get(spec, 0.0), 3),
     )

@@ -62,7 +62,14 @@ class RunFolder:
         raw = read_json(path) if path.exists() else {}
         try:
             return {
-                k: MetricFacts(**{**v, "notes": tuple(v["notes"]), "unscored": dict(v.get("unscored", {}))})
+                k: MetricFacts(
+                    **{
+                        **v,
+                        "notes": tuple(v["notes"]),
+                        "unscored": dict(v.get("unscored", {})),
+                        "needs": tuple(v.get("needs", ())),
+                    }
+                )
                 for k, v in raw.items()
             }
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -229,8 +229,18 @@ class MetricFacts:
     """Name, version and hash of the source captions it was scored with."""
     versions: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    needs: tuple[str, ...] = ()
+    """Optional fields of a pair that it reads; empty in older runs."""
     cells: str = ""
     """Digest of the cells that were scored: scores of other cells are scores of the past. Empty where not recorded."""
+
+    @property
+    def knows_the_answer(self) -> bool:
+        """Whether it reads what no user of a method has: the true answer, or where the edit may be."""
+        told = self.needs or (("mask",) if self.facts.get("convention") == "outside" else ())
+        return bool({"truth", "mask", "references", "changes", "keeps"} & set(told)) or str(
+            self.facts.get("family", "")
+        ).startswith("oracle")
 
     @property
     def binary(self) -> bool:

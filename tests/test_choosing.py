@@ -234,7 +234,7 @@ def test_every_rule_takes_the_field_in_its_spec(spec: str) -> None:
 
 def test_the_table_says_best_of_how_many_and_by_what() -> None:
     scored = TABLE.assign(run="r")
-    material = Material({}, scored[["uid", "image_id"]].drop_duplicates(), scored, scored, METRICS)
+    material = Material({}, scored[["uid", "image_id"]].drop_duplicates(), scored.assign(status="ok"), scored, METRICS)
     specs = ("budget@0.5", "budget@0.5?seed_by=clip-text@a")
     made = ruled.table(material, specs, {("r", "m"): Shown(0.5, "default", 3, "")})
     rows = made[made["metric"] == CHOOSES].set_index("rule")
@@ -252,3 +252,32 @@ def test_whoever_reads_the_truth_is_an_upper_bound() -> None:
         (Fixed(0.5, seed_by="oracle-both"), True),
     ):  # fmt: skip
         assert choosing.choose(rule, TABLE, METRICS, {}).upper_bound == knows
+
+
+def test_an_image_that_failed_is_not_chosen_though_its_success_is_0() -> None:
+    """As `table.gather` gives scores: of a failed edit 0 where success is 0 or 1, and nothing of others."""
+    key = ["uid", "seed", "strength"]
+    failed = pd.DataFrame([("a1", 0, 0.0), ("b1", 0, 0.0), ("b1", 0, 0.5), ("b1", 0, 1.0)], columns=key)
+    gone = TABLE[key].merge(failed.assign(gone=True), on=key, how="left")["gone"].notna().to_numpy()
+    worth = TABLE["value"].where(TABLE["metric"] != BOTH, 0.0).where(TABLE["metric"] == BOTH)
+    scored = TABLE.assign(run="r", value=TABLE["value"].where(~gone, worth))
+    cells = scored[scored["metric"] == BOTH].assign(status="ok")
+    cells["status"] = cells["status"].where(~gone[(scored["metric"] == BOTH).to_numpy()], "failed")
+    material = Material({}, scored[["uid", "image_id"]].drop_duplicates(), cells, scored, METRICS)
+    none = scored.assign(value=scored["value"].where(scored["metric"] != BOTH, 0.0))  # nothing succeeds: all are equal
+    equal = Material({}, material.pairs, cells, none, METRICS)
+    for one in (material, equal):
+        made = ruled.table(one, ["best@oracle-both"], {("r", "m"): Shown(0.5, "default", 3, "")})
+        rows = made[made["rule"] == "best@oracle-both"].set_index("metric")
+        assert rows.loc[BOTH, "unchosen"] == 1 and rows.loc[BOTH, "n"] == 2  # b1 with seed 0: all of it failed
+        assert rows.loc[LPIPS, "n"] == 2  # what is chosen is there, and b1 has another seed
+    assert rows.loc[BOTH, "mean"] == 0
+
+
+def test_a_metric_of_the_mask_knows_the_answer() -> None:
+    for facts_there, needs, knows in (
+        ({"family": "lpips", "convention": "outside"}, (), True), ({"family": "lpips", "convention": "all"}, (), False),
+        ({"family": "mine"}, ("truth",), True), ({"family": "clip-directional"}, ("source_text",), False),
+        ({"family": "oracle-both"}, (), True),
+    ):  # fmt: skip
+        assert MetricFacts("x", "x", True, 0, 1, facts_there, needs=needs).knows_the_answer == knows

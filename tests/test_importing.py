@@ -189,3 +189,34 @@ def test_a_run_is_not_overwritten(world: tuple[Dataset, Path], tmp_path: Path) -
     with pytest.raises(StoreError, match="exists already"):
         importing.import_folder(Source(world[1], "n"), world[0], tmp_path / "run")
     assert (tmp_path / "run" / "run.json").read_bytes() == before
+
+
+def test_what_a_generator_writes_into_a_picture_does_not_come_along(
+    world: tuple[Dataset, Path], tmp_path: Path
+) -> None:
+    """Prompts, paths and keys stand in texts of a PNG; where the camera was, in its EXIF."""
+    from PIL.PngImagePlugin import PngInfo
+
+    dataset, edits = world
+    files = sorted(edits.glob("*.png"))
+    for file, where in zip(files, ("text", "exif", "tail"), strict=False):
+        told, exif = PngInfo(), Image.Exif()
+        if where == "text":
+            told.add_text("parameters", "a cat, model /home/jane/secret.ckpt")
+        if where == "exif":
+            exif[0x010E] = "jane secret"
+        with Image.open(file) as opened:
+            opened.load()
+            opened.save(file, pnginfo=told, exif=exif)
+        if where == "tail":
+            file.write_bytes(file.read_bytes() + b"jane secret")
+    before = {file.name: images.pixel_sha256(images.decode(file.read_bytes(), file.name)) for file in files}
+    bare = {file.name: file.read_bytes() for file in files[3:]}
+    importing.import_folder(Source(edits, "m"), dataset, tmp_path / "run")
+    run = store.open_run(tmp_path / "run")
+    for cell in run.cell_list():
+        data = run.image_bytes(cell)
+        assert b"jane" not in data
+        assert images.pixel_sha256(images.decode(data, cell.file)) == before[cell.source_file]
+        if cell.source_file in bare:
+            assert data == bare[cell.source_file]  # nothing to take out: bytes as they were

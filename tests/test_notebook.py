@@ -71,7 +71,11 @@ def test_the_gallery_shows_the_pairs_that_were_asked_for(run: Path) -> None:
     block = whole.crop((0, one.height, one.width, 2 * one.height))
     assert np.array_equal(np.asarray(block), np.asarray(one))
     assert loaded.gallery(pairs=2).height == 2 * one.height
+    assert np.array_equal(np.asarray(loaded.gallery(uids[1])), np.asarray(one))
     one.save(io.BytesIO(), "PNG")
+    for wrong in (0, -1):
+        with pytest.raises(UsageError, match="name one or more"):
+            loaded.gallery(pairs=wrong)
     with pytest.raises(UsageError, match="no pair 'nobody'"):
         loaded.gallery(["nobody"])
 
@@ -84,6 +88,10 @@ def test_several_runs_and_what_cannot_be_loaded(run: Path, tmp_path: Path) -> No
         tedbench.load_run(tmp_path / "nothing")
     with pytest.raises(UsageError, match="no run"):
         tedbench.load_run()
+    with pytest.raises(UsageError, match=r"load_run\(\*folders\)"):
+        tedbench.load_run([run])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no such split"):
+        both.curves(by="zzz")  # type: ignore[arg-type]
 
 
 def test_a_strength_has_one_point(run: Path) -> None:

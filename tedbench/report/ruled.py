@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tedbench import choosing, differences, registry, stats
 from tedbench.choosing import Choices
 from tedbench.report.shown import Key, Shown
-from tedbench.report.table import LEVEL, Material
+from tedbench.report.table import CELL, LEVEL, Material
 from tedbench.rules import Fixed
 from tedbench.types import MetricFacts
 
@@ -57,17 +57,33 @@ def table(material: Material, specs: Sequence[str], shown: Mapping[Key, Shown]) 
             mine = material.scores[(material.scores["run"] == run) & (material.scores["method"] == method)]
             facts = material.facts_of(run)
             asked = {FIXED: Fixed(), **rules}
-            base, *others = (_applied(spec, rule, mine, facts, {method: one.strength}) for spec, rule in asked.items())
+            seen = _seen(material, mine)
+            base, *others = (
+                _applied(spec, rule, (seen, mine), facts, {method: one.strength}) for spec, rule in asked.items()
+            )
             for ruled in (base, *others):
                 rows += [_row(ruled, base, facts[m], one, len(material.pairs), facts) for m in ruled.values]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def _seen(material: Material, scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores as a rule sees them: an image that failed has none, though as an outcome it counts as a failure."""
+    key = ["run", *CELL]
+    failed = material.cells.loc[material.cells["status"] == "failed", key].drop_duplicates().assign(gone=True)
+    gone = scores[key].merge(failed, on=key, how="left")["gone"].notna().to_numpy()
+    return scores.assign(value=scores["value"].where(~gone)) if gone.any() else scores
+
+
 def _applied(
-    spec: str, rule: Any, scores: pd.DataFrame, facts: Mapping[str, MetricFacts], defaults: Mapping[str, float]
+    spec: str,
+    rule: Any,
+    scores: tuple[pd.DataFrame, pd.DataFrame],
+    facts: Mapping[str, MetricFacts],
+    defaults: Mapping[str, float],
 ) -> _Ruled:
-    choices, values = choosing.choose(rule, scores, facts, defaults), {}
-    for identity, of in scores.groupby("metric", sort=False):
+    """A rule's choices by the first of the scores, and what they are worth by the second."""
+    choices, values = choosing.choose(rule, scores[0], facts, defaults), {}
+    for identity, of in scores[1].groupby("metric", sort=False):
         found = choosing.outcomes(choices, of, facts[str(identity)].of_failure)
         values[str(identity)] = stats.seed_means(found, ["run", "method", "uid", "image_id"])
     return _Ruled(spec, choices, values)

@@ -1,4 +1,4 @@
-"""Rules that choose the strength without the truth: tuned on ToyBench's dev split, judged once on its test split.
+"""Rules that choose the strength without the truth: tuned on ToyBench's dev split, judged on its test split.
 
     tedbench run --dataset toy:dev:N --method NAME@toy --out DEV/NAME       as toy_reference.toml has them, seed 0
     tedbench score DEV/NAME --metrics SPECS                                 SPECS as printed by `--specs`
