@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tedbench import archive, store
+from tedbench import archive, ranges, store
 from tedbench.disk import as_json, read_json, read_lines
 from tedbench.errors import StoreError, short
 from tedbench.store import RunFolder
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Key = tuple[str, str, int | None, float | None]
 """uid, method, seed, strength."""
 STATES = ("ok", "failed", "missing")
+KINDS = ("run", "import")
 ENDLESS = 1e308
 """What JSON holds for the end of a range that has none."""
 _BYTES_A_ROW = 4096
@@ -87,7 +88,47 @@ def faults(run: RunFolder, said: Mapping[str, Any]) -> list[str]:
         said: its submission.json.
     """
     cells = run.cell_list()
-    return [*_rows(run, cells), *_counted(cells, said), *_images(cells, said), *_sweeps(run, cells), *_scores(run)]
+    own = (*_shapes(run.run, cells), *_rows(run, cells), *_counted(cells, said), *_images(cells, said))
+    return [*own, *_sweeps(run, cells), *_scores(run)]
+
+
+def _shapes(about: Run, cells: Sequence[Cell]) -> list[str]:
+    """What a report reads without asking: a line for each that is not as a run writes it."""
+    odd = [] if about.kind in KINDS else [f"run.json is of the kind {about.kind!r}"]
+    strange = sorted((set(about.execution) | set(about.knobs)) - set(about.methods))
+    odd += [f"run.json tells of {label!r}, which is none of its methods" for label in strange[:1]]
+    odd += [f"run.json has no execution of {label!r}" for label, how in about.execution.items() if not _how(how)]
+    odd += [f"run.json has no strength of {label!r}" for label, knob in about.knobs.items() if not _knob(knob)]
+    for cell in cells:
+        amounts = (cell.fit_seconds, cell.edit_seconds, cell.host_bytes, cell.device_bytes)
+        if not all(one is None or (_number(one) and one >= 0) for one in amounts):
+            return [*odd, f"a time or memory of {cell.uid} in cells.jsonl is no amount"]
+        if about.kind == "run" and not _at_home(cell):
+            return [*odd, f"cells.jsonl names {(cell.file or cell.facts)[:80]!r}, which is not where its row belongs"]
+    return odd
+
+
+def _how(how: Any) -> bool:
+    """Whether each fact is a list of the values that sweeps noted; a report joins the names of models."""
+    lists = isinstance(how, Mapping) and all(isinstance(values, list) for values in how.values())
+    return lists and all(isinstance(one, str) for one in how.get("model", ()))
+
+
+def _knob(knob: Mapping[str, Any]) -> bool:
+    texts = all(isinstance(knob.get(key), str) for key in ("name", "symbol"))
+    return not knob or (texts and _number(knob.get("default")))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -ENDLESS <= value <= ENDLESS
+
+
+def _at_home(cell: Cell) -> bool:
+    """Whether image and record of a row are where a run writes them, see `tedbench.sweeps`."""
+    if not (_number(cell.seed) and _number(cell.strength)):
+        return False
+    image = f"images/{cell.method}/{cell.uid}/s{cell.seed}-{ranges.shown(cell.strength or 0.0)}.png"
+    return cell.file in ("", image) and cell.facts in ("", f"sweeps/{cell.method}/{cell.uid}/s{cell.seed}.json")
 
 
 def _rows(run: RunFolder, cells: Sequence[Cell]) -> Iterable[str]:
@@ -163,6 +204,8 @@ def _recorded(path: Path) -> list[Cell] | None:
 
 def _scores(run: RunFolder) -> Iterable[str]:
     scores, metrics = run.scores(), run.metrics
+    if not metrics:
+        yield "metrics.json names no metric, so nothing is scored"
     yield from _first(set(scores["metric"]) - set(metrics), "scores.parquet has", "of which metrics.json says nothing")
     yield from _first(
         {name for name, one in metrics.items() if one.identity != name}, "metrics.json calls", "otherwise"
@@ -179,6 +222,9 @@ def _scores(run: RunFolder) -> Iterable[str]:
             yield f"{facts.spec} was scored on other cells than cells.jsonl holds"
         if any(cells[key].status != "ok" and not math.isnan(value) for key, value in values.items()):
             yield f"{facts.spec} has a score for an image that was not made"
+        lost = {key[0] for key, value in values.items() if math.isnan(value) and cells[key].status == "ok"}
+        if lost != set(facts.unscored):
+            yield f"{facts.spec} lacks scores of other pairs than those that metrics.json gives a reason for"
         low = facts.low if facts.low > -ENDLESS else -math.inf
         high = facts.high if facts.high < ENDLESS else math.inf
         if any(value < low - 1e-6 or value > high + 1e-6 for value in values.values()):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,16 @@ def submit(run: RunFolder, out: Path, images: bool | None = None) -> Submitted:
     check_scored(run)
     check_identities(run)
     cells = run.cell_list()
-    packed = _Packed(run, cells, licences.decide(datasets.licence_of(run.run.dataset), images))
+    packed = _Packed(run, cells, licences.decide(datasets.licence_of(run.run.dataset), images), _shortener(run))
     files = archive.write(out, packed.files(), packed.said)
     missing, failed = (sum(cell.status == what for cell in cells) for what in ("missing", "failed"))
     return Submitted(out, files, packed.images, len(cells), missing, failed, tuple(packed.shortener.changed))
+
+
+def _shortener(run: RunFolder) -> Shortener:
+    folder, raw = run.path.resolve(), disk.read_json(run.path / "run.json")
+    ways = [raw.get(table, {}).get(key) for table, key in _TO_DATA]
+    return Shortener(run.path, folder, *((folder / way).resolve() for way in ways if isinstance(way, str) and way))
 
 
 def check_scored(run: RunFolder) -> None:
@@ -94,7 +100,7 @@ class _Packed:
     run: RunFolder
     cells: list[Cell]
     images: Decision
-    shortener: Shortener = field(default_factory=Shortener)
+    shortener: Shortener
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """(name, content) of each file, sorted by name."""

@@ -2,11 +2,11 @@
 
 Scores agree where they differ by at most `TOLERANCE`, relative to values above 1 and absolute below, since other
 hardware rounds otherwise; values that are 0 or 1 must be equal. What cannot be computed here is said to be unverified,
-never passed over. An archive is a stranger's: no code, address or file that a metric's spec names in it is imported,
-asked or opened; a metric is rescored only if it is installed here under its name.
+never passed over. An archive is a stranger's: no code, address, file or model that a metric's spec names in it is
+imported, asked or opened; a metric is rescored only if it is installed here under its name.
 
-What is verified is that these images of these questions have these scores, none left out. Who made the images, how and
-in how many attempts, no archive can prove.
+What is verified: these images of these questions have these scores, and every row it lists is there; which edits
+failed, which strengths and seeds were run, and how images were made is the submitter's word.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tedbench import archive, consistency, datasets, disk, registry, scoring, store
+from tedbench import archive, consistency, datasets, disk, naming, scoring, store, strangers
 from tedbench.consistency import Key
 from tedbench.datasets import tedbench as released
-from tedbench.errors import DataError, Differs, ImageError, MetricError, TedbenchError, Unverified, UsageError, short
+from tedbench.errors import DataError, Differs, ImageError, TedbenchError, Unverified, UsageError, short
 from tedbench.store import RunFolder
 from tedbench.types import Dataset, DatasetInfo, MetricFacts, Run
 
 TOLERANCE = 1e-4
-CONFIRMED, DIFFERS, UNVERIFIED = "confirmed", "differs", "NOT VERIFIED"
-_ALWAYS = ("family", "values")
-"""Facts that a report cannot do without; one that only a newer metric tells may be absent."""
+CONFIRMED, DIFFERS, UNVERIFIED, CLAIMED = "confirmed", "differs", "NOT VERIFIED", "claimed, not checked"
 _PART = re.compile(r"first ([0-9]{1,9}) of [0-9]+ pairs")
 
 
@@ -46,6 +44,8 @@ class Given:
     device: str = "auto"
     out: Path | None = None
     """Where the run is unpacked, unless something differs."""
+    trust_models: bool = False
+    """Whether its metrics may name models of open_clip and of hubs."""
 
 
 NOTHING = Given()
@@ -56,7 +56,7 @@ class Check:
     """One thing that a submission claims."""
 
     what: str
-    """A metric's spec, or files, rows, questions, captions."""
+    """A metric's spec, or files, rows, settings, questions, captions."""
     verdict: str
     why: str = ""
     rows: int = 0
@@ -126,10 +126,12 @@ def _checks(inside: Path, again: Path, said: Mapping[str, Any], given: Given) ->
     yield Check("files", CONFIRMED, rows=len(said["files"]))
     run = consistency.opened(inside)
     faults = consistency.faults(run, said)
-    yield Check("rows", DIFFERS if faults else CONFIRMED, "; ".join(faults[:3]), len(run.cell_list()))
+    yield Check("rows", DIFFERS, "; ".join(faults[:3]), len(run.cell_list())) if faults else _rows(run)
     if faults:
         return
-    dataset, checks = _questions(run, given, again.with_name("questions"))
+    contradicts, claims = strangers.settings(run.run)
+    yield Check("settings", DIFFERS if contradicts else CLAIMED, contradicts or claims, len(run.run.methods))
+    dataset, checks = _questions(run, said, given, again.with_name("questions"))
     yield from checks
     if any(one.verdict == DIFFERS for one in checks):
         return
@@ -142,7 +144,18 @@ def _checks(inside: Path, again: Path, said: Mapping[str, Any], given: Given) ->
         )
 
 
-def _questions(run: RunFolder, given: Given, scratch: Path) -> tuple[Dataset | None, list[Check]]:
+def _rows(run: RunFolder) -> Check:
+    """All rows are there, whatever the submitter says became of them."""
+    states = [cell.status for cell in run.cell_list()]
+    count = ", ".join(f"{states.count(what)} {what}" for what in consistency.STATES)
+    if run.run.kind == "run" and "missing" in states:
+        return Check("rows", UNVERIFIED, f"incomplete run ({count}); finish and score it, then submit", len(states))
+    return Check("rows", CONFIRMED, count, len(states))
+
+
+def _questions(
+    run: RunFolder, said: Mapping[str, Any], given: Given, scratch: Path
+) -> tuple[Dataset | None, list[Check]]:
     """The data set with its photos, if it is here, and whether the run's questions are its own."""
     asked = run.run.dataset
     try:
@@ -155,7 +168,7 @@ def _questions(run: RunFolder, given: Given, scratch: Path) -> tuple[Dataset | N
     if listed is None:
         return None, [Check("questions", UNVERIFIED, why)]
     scratch.mkdir()
-    fault = _another(run, listed, scratch)
+    fault = _another(run, listed, scratch) or _other_origin(asked, said, listed.info)
     checks = [Check("questions", DIFFERS if fault else CONFIRMED, fault, len(listed.pairs))]
     if asked.captions and listed.info.captions != asked.captions:
         checks.append(
@@ -167,7 +180,7 @@ def _questions(run: RunFolder, given: Given, scratch: Path) -> tuple[Dataset | N
 def _load(asked: DatasetInfo, given: Given) -> Dataset:
     captions: str | Path | None = given.captions
     shipped = asked.captions.partition(" ")[0]
-    if captions is None and re.fullmatch(r"[\w-]+", shipped):
+    if captions is None and re.fullmatch(r"[\w-]+", shipped) and not naming.exists(Path(shipped)):
         captions = shipped
     try:
         dataset = datasets.load(asked.name, given.data, captions=captions)
@@ -205,6 +218,17 @@ def _another(run: RunFolder, dataset: Dataset, scratch: Path) -> str:
     return ""
 
 
+def _other_origin(asked: DatasetInfo, said: Mapping[str, Any], ours: DatasetInfo) -> str:
+    """In what the data set is said to be another, though its pairs are the same; by its licence images are shared."""
+    licence = datasets.licence_of(ours)
+    for stated in (datasets.licence_of(asked), said.get("licence", licence)):
+        if stated != licence:
+            return f"the licence is said to be {stated!r}, {asked.name} states {licence!r}"
+    if "drawn" in (asked.source, ours.source) and (asked.source, asked.revision) != (ours.source, ours.revision):
+        return f"{asked.name} is {ours.source}, {ours.revision}; not {asked.source}, {asked.revision}"
+    return ""
+
+
 def _rescorable(run: RunFolder, said: Mapping[str, Any], given: Given, dataset: Dataset | None) -> str:
     """Why no score can be computed; empty if some can."""
     packed = any(name.startswith("images/") for name in said["files"])
@@ -231,7 +255,7 @@ def _set_up(run: RunFolder, again: Path, images: Path | None) -> None:
 
 def _metric(run: RunFolder, facts: MetricFacts, dataset: Dataset, again: Path, given: Given) -> Check:
     try:
-        made = scoring.make_metrics([_installed(facts.spec)], given.device)
+        made = scoring.make_metrics([strangers.metric(facts.spec, given.trust_models)], given.device)
         ours = made[0][1].identity
         if facts.identity.partition("/captions=")[0] != ours:
             return Check(facts.spec, DIFFERS, f"it makes {ours!r} here, the submission says {facts.identity!r}")
@@ -243,33 +267,12 @@ def _metric(run: RunFolder, facts: MetricFacts, dataset: Dataset, again: Path, g
     return _compared(facts, scored.facts[0], run, store.open_run(again))
 
 
-def _installed(spec: str) -> str:
-    """The spec, if rescoring it runs only what is installed and asks nobody.
-
-    Raises:
-        MetricError, UnknownName: otherwise.
-    """
-    name, value, options = registry.parse(spec)
-    if ":" in name:
-        raise MetricError("it names code of the submitter's choice, which is not run here; install it as a plug-in")
-    texts = [value or "", *options.values()]
-    if any("://" in text or ".." in text or text.startswith(("/", "~", ".", "…")) for text in texts):
-        raise MetricError(
-            "it names a file or address of the submitter's; score the run yourself with what it stands for"
-        )
-    if hasattr(registry.load(registry.find("metric", name)), "score_with_answers"):  # types.AskingMetric
-        raise MetricError(
-            "it asks a model behind an address, which answers otherwise the next time; it is not asked here"
-        )
-    return spec
-
-
 def _compared(facts: MetricFacts, fresh: MetricFacts, run: RunFolder, again: RunFolder) -> Check:
     if fresh.identity != facts.identity:  # of captions that are not those of the run
         why = f"its numbers are {fresh.identity!r} with what is here; give the run's own --captions"
         return Check(facts.spec, UNVERIFIED, why)
     said, found = _claims(facts), _claims(fresh)
-    odd = [what for what in {**dict.fromkeys(_ALWAYS), **said} if said.get(what) != found.get(what)]
+    odd = [what for what in {**found, **said} if said.get(what) != found.get(what)]
     if odd:
         why = f"metrics.json says {odd[0]} {said.get(odd[0])!r}, the metric {found.get(odd[0])!r}"
         return Check(facts.spec, DIFFERS, why)
@@ -284,7 +287,8 @@ def _compared(facts: MetricFacts, fresh: MetricFacts, run: RunFolder, again: Run
 def _claims(facts: MetricFacts) -> dict[str, Any]:
     """What a report does with a metric's numbers; where they were computed is no claim."""
     plain = {"higher_is_better": facts.higher_is_better, "low": facts.low, "high": facts.high}
-    return {**plain, **{key: value for key, value in facts.facts.items() if key not in ("device", "address")}}
+    beside = {"captions": facts.captions, "unscored": sorted(facts.unscored)}
+    return {**plain, **beside, **{key: value for key, value in facts.facts.items() if key not in ("device", "address")}}
 
 
 def _both(ours: float, theirs: float) -> bool:

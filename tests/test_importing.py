@@ -202,7 +202,7 @@ def test_what_a_generator_writes_into_a_picture_does_not_come_along(
     for file, where in zip(files, ("text", "exif", "tail"), strict=False):
         told, exif = PngInfo(), Image.Exif()
         if where == "text":
-            told.add_text("parameters", "a cat, model /home/jane/secret.ckpt")
+            told.add_text("parameters", "a cat, by the secret model of jane")
         if where == "exif":
             exif[0x010E] = "jane secret"
         with Image.open(file) as opened:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
@@ -194,6 +195,32 @@ def test_no_path_of_the_machine_is_packed(toy: Path, tmp_path: Path) -> None:
         ("http://10.1.2.3:8000/v1", "http://…/v1"),
         ("https://ann:secret@example.org/v1", "https://…/v1"),
         ("1 / 2", "1 / 2"),
+        (f"no such file: {HOME}/My Secret Client/model v2/x.pt", "no such file: …/x.pt"),
+        (f"{HOME}/My Secret Client/model v2/x.pt", "…/x.pt"),
+        (f"crossfade?model={HOME}/my dir/deep/x", "crossfade?model=…/x"),
+        (f"model={HOME}/x(1)/secret/y", "model=…/y"),
+        (f"open('{HOME}/My Client/a b.pt', 'rb')", "open('…/a b.pt', 'rb')"),
+        (f'File "{HOME}/My Client/a (1).py", line 3', 'File "…/a (1).py", line 3'),
+        (f"copy {HOME}/a b/c to {HOME}/d e/f now", "copy …/c to …/f now"),
+        (f"no {HOME}/My Client (old) x/m.pt: gone", "no …/m.pt: gone"),
+        (f"/mnt/ann's stuff/{'x/y'}", "…/y"),
+        (r"at \\server\share\ann\x", "at …/x"),
+        (r"\\server\share", "…"),
+        (r"toy?path=..\ann\m", "toy?path=…/m"),
+        (r"'C:\\Users\\ann\\My Data\\x'", "'…/x'"),
+        ("D:/data/ann/z", "…/z"),
+        (f"ann@gpu7:{HOME}/x", "…/x"),
+        ("ann@gpu7:/", "…"),
+        ("from ann@gpu7:runs/x", "from …/x"),
+        ("ann@gpu7.example.org: permission denied", "…: permission denied"),
+        ("ssh://ann@host/home/x/y", "ssh://…/y"),
+        ("ssh://ann@host", "ssh://…"),
+        ("s3://bucket/deep/x", "s3://…/x"),
+        ("no user ~ann here", "no user … here"),
+        ("about ~5 s", "about ~5 s"),
+        ("crossfade@toy: out of memory", "crossfade@toy: out of memory"),
+        ("clip-text@hf-hub:org/name@main", "clip-text@hf-hub:org/name@main"),
+        (f"clip-text@local-dir:{HOME}/m", "clip-text@local-dir:…/m"),
     ],
 )
 def test_paths_are_shortened_and_nothing_else(text: str, short: str) -> None:
@@ -205,6 +232,21 @@ def test_paths_are_shortened_and_nothing_else(text: str, short: str) -> None:
 def test_a_home_with_a_space_is_one_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", f"{HOME} lee")
     assert shortened(f"cannot read {HOME} lee/m/x.bin at all") == "cannot read …/x.bin at all"
+
+
+def test_folders_that_are_known_are_one_path_in_front_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, run = tmp_path / "my work [a]", tmp_path / "her run (b)"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert shortened(f"in {here}, not {here}/x.pt or {here}s") == f"in …, not …/x.pt or {shortened(f'{here}s')}"
+    assert Shortener(run).json([f"no {run}/x.pt: gone", str(run)], "f") == ["no …/x.pt: gone", "…"]
+
+
+def test_a_long_text_is_shortened_soon() -> None:
+    text = " ".join([f"{HOME}/a", *["word"] * 20_000, "((((" * 2_000, f"{HOME}/b c/d"])
+    started = time.perf_counter()
+    assert "ann" not in shortened(text)
+    assert time.perf_counter() - started < 5
 
 
 def test_what_is_shortened_is_a_copy() -> None:

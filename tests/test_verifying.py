@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import shutil
 import stat
 import zipfile
@@ -15,14 +16,28 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tedbench import archive, datasets, images, importing, report, runner, scoring, store, submitting, verifying
+from tedbench import (
+    archive,
+    datasets,
+    images,
+    importing,
+    registry,
+    report,
+    runner,
+    scoring,
+    store,
+    strangers,
+    submitting,
+    verifying,
+)
 from tedbench.config import MethodConfig, RunConfig
 from tedbench.datasets import drawn as drawing
 from tedbench.errors import Differs, StoreError, TedbenchError, Unverified, UsageError
-from tedbench.verifying import CONFIRMED, DIFFERS, UNVERIFIED, Given, Verification
+from tedbench.verifying import CLAIMED, CONFIRMED, DIFFERS, UNVERIFIED, Given, Verification
 
 Files = dict[str, bytes]
 METRICS = ["ssim@64", "oracle-success", "psnr@64"]
+WHOLE = dict.fromkeys(["files", "rows", "questions"], CONFIRMED) | {"settings": CLAIMED}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +113,8 @@ def recount(files: Files, said: dict[str, Any]) -> None:
 
 def test_an_honest_submission_is_verified(toy: Path) -> None:
     found = verifying.verify(toy / "a.zip", Given(device="cpu"))
-    assert verdicts(found) == dict.fromkeys(["files", "rows", "questions", *METRICS], CONFIRMED)
+    assert verdicts(found) == WHOLE | dict.fromkeys(METRICS, CONFIRMED)
+    assert {check.what: check.why for check in found.checks}["rows"] == "4 ok, 0 failed, 0 missing"
     assert {
         check.what: (check.rows, check.largest) for check in found.checks if check.what in METRICS
     } == dict.fromkeys(METRICS, (4, 0.0))
@@ -121,7 +137,8 @@ def test_the_psnr_of_equal_pictures_is_infinite_and_verified(toy: Path, tmp_path
 def test_a_failed_image_and_a_folder_of_data(theirs: Path) -> None:
     found = verifying.verify(theirs / "a.zip", Given(data=theirs / "drawn" / "data"))
     found.confirm()
-    assert set(verdicts(found).values()) == {CONFIRMED}
+    assert verdicts(found) == WHOLE | {"ssim@64": CONFIRMED}
+    assert {check.what: check.why for check in found.checks}["rows"] == "3 ok, 1 failed, 0 missing"
 
 
 def raise_a_score(files: Files, said: dict[str, Any]) -> None:
@@ -247,10 +264,77 @@ def add_a_metric_without_facts(files: Files, said: dict[str, Any]) -> None:
     put_scores(files, pd.concat([scores.iloc[: len(scores) - len(more)], more]))
 
 
+def score_nothing(files: Files, said: dict[str, Any]) -> None:
+    files["metrics.json"] = b"{}"
+    put_scores(files, scores_of(files).iloc[:0])
+
+
+def alter(name: str, *keys: str, to: Any) -> Callable[[Files, dict[str, Any]], None]:
+    """Set one value of run.json, or of every metric in metrics.json; nothing is left of it where `to` is None."""
+
+    def cheat(files: Files, said: dict[str, Any]) -> None:
+        raw = json.loads(files[name])
+        for place in raw.values() if name == "metrics.json" else [raw]:
+            *way, last = keys
+            for key in way:
+                place = place[key]
+            if to is None:
+                place.pop(last, None)
+            else:
+                place[last] = to
+        files[name] = json.dumps(raw).encode()
+
+    cheat.__name__ = f"{'.'.join(keys)}={to!r}"
+    return cheat
+
+
+def alter_rows(**values: Any) -> Callable[[Files, dict[str, Any]], None]:
+    def cheat(files: Files, said: dict[str, Any]) -> None:
+        put_rows(files, "cells.jsonl", [row | values for row in rows_of(files, "cells.jsonl")])
+        follow(files, said)
+
+    cheat.__name__ = str(values)
+    return cheat
+
+
+def follow(files: Files, said: dict[str, Any]) -> None:
+    """Records of sweeps say what the rows say, and so do counts and digests."""
+    by_record: dict[str, list[dict[str, Any]]] = {}
+    for row in rows_of(files, "cells.jsonl"):
+        by_record.setdefault(row["facts"], []).append(row)
+    for name, rows in by_record.items():
+        files[name] = json.dumps(json.loads(files[name]) | {"cells": rows}).encode()
+    recount(files, said)
+
+
+def swap_images(files: Files, said: dict[str, Any]) -> None:
+    first, second, *rest = rows_of(files, "cells.jsonl")
+    for key in ("file", "sha256"):
+        first[key], second[key] = second[key], first[key]
+    put_rows(files, "cells.jsonl", [first, second, *rest])
+    follow(files, said)
+
+
+def state_another_licence(files: Files, said: dict[str, Any]) -> None:
+    said["licence"] = "CC0-1.0"
+
+
 CHEATS = [
     raise_a_score, turn_a_success, nudge_a_success, empty_a_score, replace_an_image, name_another_image, drop_a_row,
     drop_a_question, rename_the_identity, turn_what_is_better, forget_that_it_is_binary, alter_a_text, move_a_category,
-    score_nothing_of_one_metric, add_a_metric_without_facts,
+    score_nothing_of_one_metric, add_a_metric_without_facts, score_nothing, swap_images, state_another_licence,
+    alter("metrics.json", "facts", "backbone", to=None), alter("metrics.json", "facts", "size", to=None),
+    alter("metrics.json", "captions", to="mine 1"), alter("metrics.json", "unscored", to={"x": "y"}),
+    alter("run.json", "dataset", "licence", to="all rights reserved"),
+    alter("run.json", "dataset", "revision", to="world 9"), alter("run.json", "dataset", "source", to="hub"),
+    alter("run.json", "knobs", "identity", "default", to=0.5), alter("run.json", "knobs", "identity", "name", to="eta"),
+    alter("run.json", "knobs", "identity", to={"name": "none", "symbol": "–", "default": "x"}),
+    alter("run.json", "knobs", "identity", to={"name": "none", "symbol": 3, "default": 0.0}),
+    alter("run.json", "knobs", "nobody", to={}), alter("run.json", "execution", "identity", to="x"),
+    alter("run.json", "execution", "identity", to={"device": "cpu"}), alter("run.json", "kind", to="weird"),
+    alter("run.json", "execution", "identity", to={"model": [{}]}),
+    alter_rows(fit_seconds=-5), alter_rows(edit_seconds="5"), alter_rows(host_bytes=-1),
+    alter_rows(device_bytes=True), alter_rows(host_bytes=10**400),
 ]  # fmt: skip
 
 
@@ -262,6 +346,50 @@ def test_a_cheat_with_right_hashes_differs(toy, tmp_path, cheat):  # type: ignor
         found.confirm()
     assert DIFFERS in verdicts(found).values()
     assert not (tmp_path / "out").exists()
+
+
+def relabel(status: str, n: int) -> Callable[[Files, dict[str, Any]], None]:
+    """The first images were never made, says the submitter, who has them."""
+
+    def cheat(files: Files, said: dict[str, Any]) -> None:
+        rows, scores = rows_of(files, "cells.jsonl"), scores_of(files)
+        for row in rows[:n]:
+            del files[row["file"]]
+            same = (scores["uid"] == row["uid"]) & (scores["seed"] == row["seed"])
+            scores.loc[same, "value"] = np.nan
+            row.update(status=status, file="", sha256="")
+        put_rows(files, "cells.jsonl", rows)
+        put_scores(files, scores)
+        follow(files, said)
+
+    return cheat
+
+
+def test_which_edits_failed_is_told_and_a_run_that_misses_some_is_not_verified(toy: Path, tmp_path: Path) -> None:
+    found = verifying.verify(forged(toy / "a.zip", tmp_path / "f.zip", relabel("failed", 3)), Given(device="cpu"))
+    found.confirm()
+    assert next(check.why for check in found.checks if check.what == "rows") == "1 ok, 3 failed, 0 missing"
+    found = verifying.verify(forged(toy / "a.zip", tmp_path / "m.zip", relabel("missing", 1)), Given(device="cpu"))
+    with pytest.raises(Unverified, match=r"incomplete run \(3 ok, 0 failed, 1 missing\)"):
+        found.confirm()
+
+
+def test_what_a_batched_method_notes_is_no_fault(toy: Path, tmp_path: Path) -> None:
+    noted = {"model": ["toy-f5aef3ec"], "device": ["cpu"], "threads": [1, 2], "batches": [[11], [4, 7]]}
+    path = forged(toy / "a.zip", tmp_path / "f.zip", alter("run.json", "execution", "identity", to=noted))
+    verifying.verify(path, Given(device="cpu")).confirm()
+
+
+@pytest.mark.parametrize("label", ["not-installed", "evil:Method", ["imagic"]])
+def test_settings_of_a_method_that_is_not_installed_are_claimed_and_no_more(toy, tmp_path, label):  # type: ignore[no-untyped-def]
+    def rename(files: Files, said: dict[str, Any]) -> None:
+        alter("run.json", "methods", "identity", "name", to=label)(files, said)
+        alter("run.json", "knobs", "identity", "default", to=0.5)(files, said)
+
+    found = verifying.verify(forged(toy / "a.zip", tmp_path / "f.zip", rename), Given(device="cpu"))
+    found.confirm()
+    why = next(check.why for check in found.checks if check.what == "settings")
+    assert why == "all is the submitter's word"
 
 
 def test_the_helper_forges_nothing_by_itself(toy: Path, tmp_path: Path) -> None:
@@ -323,7 +451,7 @@ def test_hashes_that_were_not_mended_differ_at_once(toy: Path, tmp_path: Path) -
 def test_without_images_scores_are_not_verified_and_a_run_folder_has_them(theirs: Path, tmp_path: Path) -> None:
     data = theirs / "drawn" / "data"
     found = verifying.verify(theirs / "bare.zip", Given(data=data, out=tmp_path / "out"))
-    assert verdicts(found) == dict.fromkeys(["files", "rows", "questions"], CONFIRMED) | {"ssim@64": UNVERIFIED}
+    assert verdicts(found) == WHOLE | {"ssim@64": UNVERIFIED}
     with pytest.raises(Unverified, match="no images"):
         found.confirm()
     assert (tmp_path / "out" / "cells.jsonl").is_file()
@@ -354,28 +482,80 @@ def test_the_list_of_tedbench_needs_no_photos(tmp_path: Path, monkeypatch: pytes
     assert verdicts(verifying.verify(altered))["questions"] == DIFFERS
 
 
+STRANGE = {
+    "evil:Metric": "code of the submitter's", "no-such-metric": "no metric named",
+    "ssim@64?weights=https://example.org/x": "file or address", "ssim@../x": "file or address",
+    "clip-text@local-dir:mine/model": "file or address", "clip-text@LOCAL-DIR:model": "file or address",
+    "clip-text@%2Fmine%2Fmodel": "file or address", "clip-text@mine%5Cmodel": "file or address",
+    "clip-text@hf-hub:evil/repo@../x": "file or address", "clip-text@hf-hub:~/x": "file or address",
+    'dino?model=["/mine/model"]': "file or address", "clip-text@mine/model": "a file or folder here",
+    "clip-text@model": "a file or folder here", "dino@hf-hub:model": "a file or folder here",
+    "dino? model=model": "a file or folder here", 'dino?model=["model"]': "a file or folder here",
+}  # fmt: skip
+MODELS = ["clip-text@hf-hub:evil/repo", "dino@evil/repo", "structure-distance@evil/repo", "clip-text@ViT-B-32/openai"]
+"""What --trust-models makes."""
+
+
 def test_a_metric_of_a_stranger_is_neither_imported_nor_passed_over(toy, tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    for folder in ("model", "mine/model"):
+        (tmp_path / folder).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    for number, spec in enumerate(
-        ["evil:Metric", "ssim@64?weights=https://example.org/x", "no-such-metric", "ssim@../x"]
-    ):
+    made, make = [], scoring.make_metrics
+    monkeypatch.setattr(scoring, "make_metrics", lambda specs, device: made.extend(specs) or make(specs, device))
+    for number, (spec, why) in enumerate({**STRANGE, **dict.fromkeys(MODELS, "--trust-models")}.items()):
 
         def rename(files: Files, said: dict[str, Any], spec: str = spec) -> None:
             files["metrics.json"] = files["metrics.json"].replace(b'"ssim@64"', json.dumps(spec).encode())
 
-        found = verifying.verify(forged(toy / "a.zip", tmp_path / f"{number}.zip", rename), Given(device="cpu"))
-        assert verdicts(found)[spec] == UNVERIFIED
-        with pytest.raises(Unverified):
-            found.confirm()
+        path = forged(toy / "a.zip", tmp_path / f"{number}.zip", rename)
+        for trust in (False, True) if spec in STRANGE else (False,):
+            found = verifying.verify(path, Given(device="cpu", trust_models=trust))
+            assert verdicts(found)[spec] == UNVERIFIED
+            with pytest.raises(Unverified, match=why):
+                found.confirm()
+    assert set(made) == set(METRICS) - {"ssim@64"}
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("spec", MODELS)
+def test_models_of_a_stranger_are_made_where_the_user_says_so(spec, tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    assert strangers.metric(spec, trusted=True) == spec
+    with pytest.raises(TedbenchError, match="--trust-models"):
+        strangers.metric(spec)
+
+
+def test_the_names_of_what_ships_are_no_models_of_strangers(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    for spec in ("clip-text", "clip-text@toy-clip-b", "lpips-alex@64?region=outside", "ssim@64?fit=pad"):
+        assert strangers.metric(spec) == spec
+
+
+@pytest.mark.parametrize(("flags", "offline"), [((), "1"), (("--trust-models",), "0")])
+def test_the_command_goes_online_only_if_models_are_trusted(toy, flags, offline, monkeypatch):  # type: ignore[no-untyped-def]
+    from typer.testing import CliRunner
+
+    from tedbench.cli import app
+
+    seen: list[tuple[str | None, bool]] = []
+
+    def verify(archive: Path, given: Given) -> Verification:
+        seen.append((os.environ.get("HF_HUB_OFFLINE"), given.trust_models))
+        return Verification((verifying.Check("files", CONFIRMED),))
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(verifying, "verify", verify)
+    done = CliRunner().invoke(app, ["verify", str(toy / "a.zip"), *flags])
+    assert (done.exit_code, seen) == (0, [(offline, bool(flags))])
 
 
 def test_a_metric_that_asks_a_model_is_not_asked_again(toy, monkeypatch):  # type: ignore[no-untyped-def]
     class Judge:
         def score_with_answers(self) -> None: ...
 
-    monkeypatch.setattr(verifying.registry, "load", lambda plugin: Judge)
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda plugin: Judge if plugin.kind == "metric" else load(plugin))
     with pytest.raises(Unverified, match="answers otherwise the next time"):
         verifying.verify(toy / "a.zip", Given(device="cpu")).confirm()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -60,16 +61,27 @@ def verify(
         Optional[Path],  # noqa: UP045
         typer.Option("--out", help="Unpack it there as a run for `tedbench report`, unless something differs."),
     ] = None,
+    trust_models: Annotated[
+        bool,
+        typer.Option(
+            "--trust-models",
+            help="Let its metrics name models, as NAME/TAG of open_clip or ORG/NAME of a hub, and fetch weights: files "
+            "of strangers are then loaded here. Without it nothing is fetched. Folders of yours are never opened.",
+        ),
+    ] = False,
 ) -> None:
     """Check a submission: its hashes, its rows, its questions, and every score by scoring its images anew.
 
-    That the images were made as it says, and that none was picked from several, no archive can prove.
+    Verified means: these images of these questions have these scores, and every row it lists is there; which edits
+    failed, which strengths and seeds were run, and how images were made is the submitter's word.
 
     Exit code: 0 if everything was confirmed, 10 if something differs, 11 if something could not be checked here.
     """
     from tedbench import verifying
 
-    found = verifying.verify(archive, verifying.Given(data, captions, run, device, out))
+    if not trust_models:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's library is imported, which reads it once
+    found = verifying.verify(archive, verifying.Given(data, captions, run, device, out, trust_models))
     typer.echo(verifying.plain(found.about))
     width = max(len(check.what) for check in found.checks)
     typer.echo(f"{'claim':<{width}}  {'number':>7}  {'largest difference':>18}  verdict")
