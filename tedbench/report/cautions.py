@@ -171,7 +171,7 @@ def _software(material: Material) -> Iterator[Caution]:
             yield Caution("software", f"Runs were made with different versions of {name}: {', '.join(sorted(found))}.")
     for name, run in material.runs.items():
         if run.git_commit.endswith("-dirty"):
-            yield Caution("software", f"{name} was made by code that differs from its commit {run.git_commit[:12]}.")
+            yield Caution("software", f"{name} was made by code changed since its commit {run.git_commit[:12]}.")
 
 
 def _notes(material: Material) -> Iterator[Caution]:
