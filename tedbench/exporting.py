@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -194,8 +193,7 @@ def _card(told: _Told, files: str) -> str:
 
 
 def _better(facts: MetricFacts) -> str:
-    low, high = (f"{end:g}" if math.fabs(end) < 1e300 else "∞" for end in (facts.low, facts.high))
-    return f"{'higher' if facts.higher_is_better else 'lower'} is better, {low} to {high}"
+    return f"{'higher' if facts.higher_is_better else 'lower'} is better, {facts.ends[0]} to {facts.ends[1]}"
 
 
 def _text(value: Any) -> str | None:

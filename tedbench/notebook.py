@@ -14,13 +14,12 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from tedbench import curves
 from tedbench.errors import UsageError
 from tedbench.report import contact, gallery, shown, sweeps
 from tedbench.report import table as tables
-from tedbench.report.table import LEVEL, Material
+from tedbench.report.table import Material
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +44,7 @@ class Loaded:
         columns = ["run", "uid", "image_id", "category", "method", "seed", "strength", "metric", "identity", "value"]
         return named[columns].reset_index(drop=True)
 
-    def curves(self, by: Literal["category", "seed", "uid"] | None = None) -> pd.DataFrame:
+    def curves(self, by: sweeps.By | None = None) -> pd.DataFrame:
         """Every metric of every method at every strength: `report.sweeps.COLUMNS`, with intervals at 95%.
 
         Args:
@@ -54,17 +53,11 @@ class Loaded:
         Raises:
             UsageError: if it is something else.
         """
-        import pandas as pd
-
         if by is None:
             return sweeps.frame(self.material, sweeps.measured(self.material))
         if by not in ("category", "seed", "uid"):
             raise UsageError(f"curves(by={by!r}): no such split; there are category, seed and uid")
-        binary = {name for name, facts in self.material.metrics.items() if facts.binary}
-        split = curves.split(self.material.scores, by, LEVEL, binary)
-        frames = [sweeps.frame(self.material, found).assign(**{by: name}) for name, found in split.items()]
-        whole = pd.concat(frames, ignore_index=True) if frames else sweeps.frame(self.material, ()).assign(**{by: ""})
-        return whole[[by, *(name for name in whole.columns if name != by)]]
+        return sweeps.split_frame(self.material, sweeps.split(self.material, by), by)
 
     def table(self) -> pd.DataFrame:
         """A row a method and metric at the strength that the report shows: `report.table.COLUMNS`."""

@@ -243,6 +243,12 @@ class MetricFacts:
         ).startswith("oracle")
 
     @property
+    def ends(self) -> tuple[str, str]:
+        """The ends of its range to read; JSON has no infinity, so an open end is stored as the largest float."""
+        low, high = (f"{end:g}" if abs(end) <= 1e300 else "∞" if end > 0 else "−∞" for end in (self.low, self.high))
+        return low, high
+
+    @property
     def binary(self) -> bool:
         """Whether an image's value is 0 or 1, or a mean of such answers, so that a mean of images is a proportion."""
         return self.facts.get("values") == "binary"

@@ -118,6 +118,7 @@ def gather(
     labels: Mapping[Key, str],
     values: pd.DataFrame,
     captions: Sequence[str],
+    source: gallery.Source,
 ) -> Album:
     """The pictures and what is said of them.
 
@@ -127,15 +128,12 @@ def gather(
         labels: what each run and method is called.
         values: `table.pair_values` at those strengths, by which cards are sorted.
         captions: identities of the metrics whose values stand below the pictures of a sweep.
+        source: `gallery.source(material)`.
     """
-    there = {name: one for name, one in material.opened.items() if (one.path / "images").is_dir()}
-    if not there:
+    if not source.cells:
         return Album({}, gallery.NO_IMAGES)
-    maker = _Cards(
-        material, shown, labels, {name: gallery.by_place(one) for name, one in there.items()},
-        _said(material, captions), _Shelf(),
-    )  # fmt: skip
-    inputs = gallery.inputs(material)
+    maker = _Cards(material, shown, labels, source.cells, _said(material, captions), _Shelf())
+    inputs = source.pairs
     cards = [maker.card(row, inputs.get(str(row["uid"]))) for row in _some(maker).to_dict("records")]
     data = {"cards": cards, "methods": list(labels.values()), **_scores(material, labels, values, cards)}
     return Album({**data, "pictures": maker.shelf.made()}, _note(material, len(cards), bool(inputs)))

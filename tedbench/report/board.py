@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tedbench.report import sweeps
+from tedbench.report import table as tables
 from tedbench.report.compared import Compared
 from tedbench.report.shown import Key, Shown
 from tedbench.report.table import Material
@@ -77,8 +78,7 @@ def _titles(primary: str, compared: Compared) -> dict[str, str]:
 
 
 def _of(frame: pd.DataFrame, key: Key) -> list[dict[str, Any]]:
-    mine = frame[(frame["run"] == key[0]) & (frame["method"] == key[1])]
-    return [{str(name): value for name, value in row.items()} for row in mine.to_dict("records")]
+    return tables.records(frame[(frame["run"] == key[0]) & (frame["method"] == key[1])])
 
 
 def _ends(row: Mapping[str, Any], name: str, columns: Sequence[str] | None = None) -> dict[str, float]:

@@ -66,6 +66,12 @@ class Report:
         """What each run and method is called."""
         return sweeps.labels(self.material)
 
+    @property
+    def reference(self) -> str:
+        """What the method that others are compared with is called; empty where there is none."""
+        key = self.compared.reference
+        return self.labels[key] if key else ""
+
     @cached_property
     def values(self) -> pd.DataFrame:
         """A value a pair, at the strengths shown."""

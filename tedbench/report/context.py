@@ -56,7 +56,7 @@ def of(
 def _scores(report: Report, place: str) -> dict[str, Any]:
     """What the table of scores shows, and the heading that names it."""
     table = report.table
-    rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    rows = tables.records(table)
     return {
         "place": place, "rows": [{**row, "said": report.chosen[row["run"], row["method"]].said} for row in rows],
         "clip": bool(table["mean_x100"].notna().any()), "many_runs": table["run"].nunique() > 1,
@@ -74,7 +74,7 @@ def _board(report: Report) -> dict[str, Any]:
     return {
         "rows": report.board, "columns": columns, "primary": names[compared.primary],
         "higher": report.material.metrics[compared.primary].higher_is_better, "budget": compared.budget,
-        "matched": bool((compared.numbers["metric"] == compared.primary).any()), "reference": _reference_label(report),
+        "matched": bool((compared.numbers["metric"] == compared.primary).any()), "reference": report.reference,
         "said": any(row["said"] for row in report.board), "text": wording.board(report),
         "timed": bool(report.cost["edit_seconds"].notna().any()),
         "failed": any(row["failed"] for row in report.board),
@@ -97,15 +97,11 @@ def _compared(report: Report) -> dict[str, Any]:
         if row["n"] or row["role"] == PRIMARY
     ]
     return {
-        "numbers": sorted(numbers, key=lambda row: not row["is_primary"]), "reference": _reference_label(report),
+        "numbers": sorted(numbers, key=lambda row: not row["is_primary"]), "reference": report.reference,
         "differences": sorted(differences, key=lambda row: row["role"] != PRIMARY), "budget": compared.budget,
         "text": wording.COMPARED, "numbers_text": wording.NUMBERS,
         "said": wording.primary(report) if compared.reference else "",
     }  # fmt: skip
-
-
-def _reference_label(report: Report) -> str:
-    return report.labels[report.compared.reference] if report.compared.reference else ""
 
 
 def _ruled(report: Report) -> list[dict[str, Any]]:
@@ -136,11 +132,9 @@ def _reference(report: Report, swept: bool) -> dict[str, Any]:
 
 def _named(report: Report, frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows with the label of their run and method."""
-    rows = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
-    return [{**row, "label": report.labels[row["run"], row["method"]]} for row in rows]
+    return [{**row, "label": report.labels[row["run"], row["method"]]} for row in tables.records(frame)]
 
 
 def _labelled(frame: pd.DataFrame, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows with run, method and strength in their label, as far as the table has several."""
-    rows = [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
-    return [{**row, "label": text.setting_label(row, table)} for row in rows]
+    return [{**row, "label": text.setting_label(row, table)} for row in tables.records(frame)]

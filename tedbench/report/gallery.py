@@ -7,8 +7,6 @@ shown; large ones are made smaller.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,21 +45,6 @@ class Picture:
     """RGB, at most `SIDE` on its longer side."""
     why: str = ""
 
-    @property
-    def small(self) -> bool:
-        """Whether it is enlarged when shown."""
-        return self.image is not None and max(self.image.size) < SIDE
-
-    @property
-    def data(self) -> str:
-        """As a data URI: PNG if small, so that its pixels can be seen; else JPEG. Empty where there is no picture."""
-        if self.image is None:
-            return ""
-        buffer = io.BytesIO()
-        kind = "png" if self.small else "jpeg"
-        self.image.save(buffer, kind, quality=88)  # PNG has no quality, and does not mind
-        return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
 
 @dataclass(frozen=True)
 class Sweep:
@@ -92,18 +75,37 @@ class Gallery:
     """What is not shown, or how; one line."""
 
 
-def gather(material: Material, labels: Mapping[tuple[str, str], str], most: int = PAIRS) -> Gallery:
+@dataclass(frozen=True)
+class Source:
+    """Where pictures come from: read once, for all that show some."""
+
+    cells: Mapping[str, Mapping[tuple[str, str], Mapping[float | None, Cell]]]
+    """By run whose images are on disk, method and uid: the cells of the first seed, by strength."""
+    pairs: Mapping[str, EditPair]
+    """By uid; none where the data set cannot be had without a network, or is another now."""
+
+
+def source(material: Material) -> Source:
+    """Read what pictures need of the runs and of their data set."""
+    cells = {name: by_place(one) for name, one in material.opened.items() if (one.path / "images").is_dir()}
+    return Source(cells, inputs(material)) if any(cells.values()) else Source({}, {})
+
+
+def gather(
+    material: Material, labels: Mapping[tuple[str, str], str], most: int = PAIRS, there: Source | None = None
+) -> Gallery:
     """The pictures of a report.
 
     Args:
         material: what the report is made of.
         labels: what each run and method is called.
         most: pairs to show.
+        there: `source(material)`, where somebody has read it already.
     """
-    cells = {name: by_place(one) for name, one in material.opened.items() if (one.path / "images").is_dir()}
-    if not any(cells.values()):
+    there = there or source(material)
+    cells, pairs = there.cells, there.pairs
+    if not cells:
         return Gallery((), NO_IMAGES)
-    pairs = inputs(material)
     made = material.cells.loc[material.cells["status"] != "missing", "uid"]
     chosen = choose(material.pairs[material.pairs["uid"].isin(made)], most)
     entries = tuple(_entry(material, row, pairs, cells, labels) for row in chosen.to_dict("records"))

@@ -58,8 +58,7 @@ def differences(report: Report) -> str:
         ]
         cells = [text.latex(label), f"{text.latex(row['spec'])} {_arrow(row['higher_is_better'])}", at]
         body.append([*cells, *map(_number, numbers), str(row["n"]), row["role"]])
-    reference = report.compared.reference
-    notes = [f"differences to {report.labels[reference]}"] if reference else []
+    notes = [f"differences to {report.reference}"] if report.reference else []
     return _tabular(head, "lllrrrrrl", body, [*notes, wording.COMPARED])
 
 

@@ -46,14 +46,9 @@ def metric_lines(material: Material, identity: str) -> list[tuple[str, str]]:
     notes = {f"note {k}": note for k, note in enumerate(facts.notes, start=1)}
     better = "higher is better" if facts.higher_is_better else "lower is better"
     return _filled({
-        "asked for as": facts.spec, "reads": f"{better}, from {_end(facts.low)} to {_end(facts.high)}",
+        "asked for as": facts.spec, "reads": f"{better}, from {facts.ends[0]} to {facts.ends[1]}",
         "facts": _fields(facts.facts), **notes, "versions": _fields(facts.versions),
     })  # fmt: skip
-
-
-def _end(value: float) -> str:
-    """JSON has no infinity, so an open end is stored as the largest float."""
-    return ("∞" if value > 0 else "−∞") if abs(value) > 1e300 else f"{value:g}"
 
 
 def _fields(fields: Mapping[str, Any]) -> str:

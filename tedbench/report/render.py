@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tedbench import curves
 from tedbench.report import album, board, contact, context, curveplot, figure, gallery, latex, page, splitplot, sweeps
 from tedbench.report import table as tables
 from tedbench.report.building import Report
-from tedbench.report.table import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,22 +15,28 @@ if TYPE_CHECKING:
     from tedbench.curves import Curve
     from tedbench.report.curveplot import Line
 
+SPLITS: tuple[sweeps.By, ...] = ("category", "seed")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
     """File name → content; of a reference run over other questions, the table and the curves, in a place of its own."""
-    pictures = gallery.gather(report.material, report.labels)
+    there = gallery.source(report.material)
+    pictures = gallery.gather(report.material, report.labels, there=there)
     captions = list(dict.fromkeys(filter(None, (report.compared.distance, report.compared.primary))))
-    shelf = album.gather(report.material, report.chosen, report.labels, report.values, captions)
-    split = {name: _split(report, name) for name in ("category", "seed")}
+    shelf = album.gather(report.material, report.chosen, report.labels, report.values, captions, there)
+    split = {name: _split(report, name) for name in SPLITS}
     drawn = {"scores": figure.draw(report.at, report.table, report.beside), "curves": _curves(report, report.curves)}
     drawn |= {f"curves_by_{name}": _panels(report, found) for name, found in split.items()}
     if reference:
         drawn["reference"] = _curves(reference, reference.curves)
     figures = {f"{name}.{kind}": content for name, forms in drawn.items() for kind, content in forms.items()}
     told = context.of(report, reference, pictures, shelf, {name for name, forms in drawn.items() if forms})
-    by = {f"curves_by_{name}.csv": _csv(_split_frame(report, name, found)) for name, found in split.items() if found}
+    by = {
+        f"curves_by_{name}.csv": _csv(sweeps.split_frame(report.material, found, name))
+        for name, found in split.items()
+        if found
+    }
     return {
         "index.html": page.html(told, {name: forms for name, forms in drawn.items() if forms}),
         "report.md": page.markdown(told),
@@ -72,13 +76,12 @@ def _curves(report: Report, found: Sequence[Curve]) -> figure.Drawn:
     return curveplot.draw(swept, report.material.metrics) if swept else {}
 
 
-def _split(report: Report, by: str) -> dict[str, tuple[Curve, ...]]:
+def _split(report: Report, by: sweeps.By) -> dict[str, tuple[Curve, ...]]:
     """The curves of each category or seed; nothing where there is only one, or no method was swept."""
     material = report.material
     if not any(one.of > 1 for one in report.chosen.values()) or material.scores[by].nunique() < 2:
         return {}
-    binary = {name for name, facts in material.metrics.items() if facts.binary}
-    return curves.split(material.scores, by, LEVEL, binary)  # type: ignore[arg-type]
+    return sweeps.split(material, by)
 
 
 def _panels(report: Report, found: Mapping[str, Sequence[Curve]]) -> figure.Drawn:
@@ -89,12 +92,3 @@ def _panels(report: Report, found: Mapping[str, Sequence[Curve]]) -> figure.Draw
         return {}
     against = material.metrics[compared.distance] if compared.distance not in ("", compared.primary) else None
     return splitplot.draw(panels, material.metrics[compared.primary], against)
-
-
-def _split_frame(report: Report, by: str, found: Mapping[str, Sequence[Curve]]) -> pd.DataFrame:
-    import pandas as pd
-
-    frames = [sweeps.frame(report.material, mine) for mine in found.values()]
-    every = [frame.assign(**{by: name}) for name, frame in zip(found, frames, strict=True)]
-    whole = pd.concat(every, ignore_index=True)
-    return whole[[by, *(name for name in whole.columns if name != by)]]

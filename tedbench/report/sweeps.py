@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from tedbench import curves as curves_of
 from tedbench.curves import Curve, curves
 from tedbench.report.curveplot import Line
 from tedbench.report.shown import Key, knob
@@ -15,6 +16,8 @@ from tedbench.report.text import clean
 if TYPE_CHECKING:
     import pandas as pd
 
+By = Literal["category", "seed", "uid"]
+"""What curves can be split by."""
 COLUMNS = (
     "run", "method", "metric", "identity", "symbol", "strength", "mean", "low", "high", "pairs", "asked", "failed",
 )  # fmt: skip
@@ -29,7 +32,12 @@ def labels(material: Material) -> dict[Key, str]:
 
 def measured(material: Material) -> tuple[Curve, ...]:
     """The curve of every run, method and metric."""
-    return curves(material.scores, LEVEL, {name for name, facts in material.metrics.items() if facts.binary})
+    return curves(material.scores, LEVEL, _binary(material))
+
+
+def split(material: Material, by: By) -> dict[str, tuple[Curve, ...]]:
+    """The same for each category, seed or pair on its own."""
+    return curves_of.split(material.scores, by, LEVEL, _binary(material))
 
 
 def frame(material: Material, found: Sequence[Curve]) -> pd.DataFrame:
@@ -42,6 +50,19 @@ def frame(material: Material, found: Sequence[Curve]) -> pd.DataFrame:
         for one in found for point in one.points
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def split_frame(material: Material, found: Mapping[str, Sequence[Curve]], by: By) -> pd.DataFrame:
+    """As `frame`, with what the curves are split by first."""
+    import pandas as pd
+
+    frames = [frame(material, mine).assign(**{by: name}) for name, mine in found.items()]
+    whole = pd.concat(frames, ignore_index=True) if frames else frame(material, ()).assign(**{by: ""})
+    return whole[[by, *COLUMNS]]
+
+
+def _binary(material: Material) -> set[str]:
+    return {name for name, facts in material.metrics.items() if facts.binary}
 
 
 def lines(material: Material, found: Sequence[Curve], named: Mapping[Key, str]) -> list[Line]:

@@ -169,6 +169,11 @@ def by_category(material: Material) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*SETTING, "metric", "category", "mean", "low", "high", "n", "asked", "images"])
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dicts with text for names."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
 def failures(material: Material) -> pd.DataFrame:
     """Cells without an image, and images without a score: run, method, uid, seed, strength, status, error."""
     columns = ["run", "method", "uid", "seed", "strength", "status", "error"]

@@ -98,17 +98,13 @@ def board(report: Report) -> str:
 def primary(report: Report) -> str:
     """Which comparison is the primary one, and how it came to be that."""
     compared, name = report.compared, report.material.metrics[report.compared.primary].spec
-    reference = report.labels[compared.reference] if compared.reference else ""
     rows = compared.differences
     matched = ((rows["role"] == "primary") & (rows["at"] == "budget")).any()
     where = f"at LPIPS {text.number(compared.budget)}, {_source(report)}" if matched else "at the strengths shown"
-    return f"Primary: {name} against {reference}, {where}."
+    return f"Primary: {name} against {report.reference}, {where}."
 
 
 def _source(report: Report) -> str:
-    compared = report.compared
-    if compared.said:
+    if report.compared.said:
         return "as asked"
-    return (
-        f"what {report.labels[compared.reference]} spends at the strength shown" if compared.reference else "as shown"
-    )
+    return f"what {report.reference} spends at the strength shown" if report.reference else "as shown"

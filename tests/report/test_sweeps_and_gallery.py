@@ -25,9 +25,9 @@ from PIL import Image
 from tedbench import datasets, images, report, store
 from tedbench.curves import Curve, Point
 from tedbench.errors import UsageError
-from tedbench.report import building, contact, curveplot, gallery, published, render, shown, table, text
+from tedbench.report import album, building, contact, curveplot, gallery, published, render, shown, table, text
 from tedbench.report.gallery import Entry, Picture, Sweep, choose, larger, smaller, spread
-from tedbench.types import Cell, Dataset, MetricFacts, Run
+from tedbench.types import Cell, Dataset, ImageFile, MetricFacts, Run
 
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(1)</script>|`x`'\n\x1b[31m’η"
 GRID = (0.0, 0.3, 0.5, 1.0)
@@ -343,10 +343,14 @@ def test_sizes(size: tuple[int, int]) -> None:
 
 def test_large_pictures_are_small_files_and_small_ones_exact() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
-    large = Picture("", smaller(Image.fromarray(noise)))
-    assert large.data.startswith("data:image/jpeg")
-    assert len(large.data) < 40_000
-    assert Picture("", None, "failed").data == ""
+    files = [images.encode_png(Image.fromarray(noise[:side, :side])) for side in (512, 128)]
+    large, small = (ImageFile("a.png", images.sha256(data), data=data) for data in files)
+    encoded = album._encoded((None, large), exact=True)
+    assert len(encoded) < 40_000
+    assert max(Image.open(io.BytesIO(base64.b64decode(encoded))).size) == album.SIDE
+    with Image.open(io.BytesIO(base64.b64decode(album._encoded((None, small), exact=True)))) as kept:
+        assert np.array_equal(np.asarray(kept.convert("RGB")), noise[:128, :128])
+    assert album._encoded((None, ImageFile("b.png", "0" * 64, data=b"no picture")), exact=True) == ""
 
 
 def test_a_sheet_of_long_texts_and_gaps_has_the_same_bytes_twice() -> None:
