@@ -105,6 +105,19 @@ def test_the_table_shows_the_default_strength_and_says_so(files: dict[str, bytes
     assert "% fade: shown at" in files["table.tex"].decode()
 
 
+def test_the_papers_range_of_eta_is_shaded_and_of_no_other_strength(files: dict[str, bytes], tmp_path: Path) -> None:
+    assert "#f4ead2" in files["curves.svg"].decode()
+    other = toy_run(tmp_path / "other", {"fade": {**KNOBS["fade"], "symbol": "w"}})
+    assert "#f4ead2" not in files_of(other)["curves.svg"].decode()
+
+
+def test_best_of_n_prints_n(run: Path) -> None:
+    built = building.build(table.gather([run]), ["fixed?seed_by=oracle-success"])
+    made = render.files(built)
+    for name in ("index.html", "report.md"):
+        assert "best of 2 seeds by oracle-success" in made[name].decode()
+
+
 def test_without_a_known_default_the_middle_is_shown(run: Path, tmp_path: Path) -> None:
     for knobs, wanted in (({}, 0.3), ({"fade": {**KNOBS["fade"], "default": 0.7}}, 0.3)):
         material = table.gather([toy_run(tmp_path / f"r{len(knobs)}", knobs)])
