@@ -1,0 +1,101 @@
+"""Answers as rows, and as the CSV that the server, the static page and the analysis share.
+
+An answer says which side was chosen and whether the question's first picture was on the left: what the pictures are is
+in the key. A rater who sees a question twice was shown it again on purpose.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from tedbench.errors import DataError
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one rater said of one aspect on one screen."""
+
+    study: str
+    """`Lock.tag` of the design that was answered."""
+    rater: str
+    """Opaque: a salted hash of the platform's identifier, or a random name."""
+    slot: int
+    """Place of the screen, from 0."""
+    question: str
+    """Opaque name."""
+    flipped: bool
+    """False: the first picture was on the left; True: on the right."""
+    aspect: str
+    choice: str
+    """`left`, `right`, `same` or `neither`."""
+    ms: int
+    """Milliseconds from both pictures being there to the answer."""
+    at: str
+    """When it came, UTC, ISO 8601 to the second."""
+
+
+COLUMNS = tuple(one.name for one in fields(Answer))
+
+
+def as_csv(answers: Iterable[Answer]) -> bytes:
+    """As CSV with `COLUMNS`; text that a spreadsheet would take for a formula stands behind an apostrophe."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in answers:
+        writer.writerow([_cell(value) for value in astuple(one)])
+    return buffer.getvalue().encode()
+
+
+def from_csv(path: Path) -> list[Answer]:
+    """The answers in a CSV of ours.
+
+    Raises:
+        DataError: naming file, row and column of what cannot be read.
+    """
+    return [_answer(row, f"{path}, row {number}") for number, row in rows(path, COLUMNS)]
+
+
+def rows(path: Path, wanted: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file as dicts, each with its number in the file (the header is row 1).
+
+    Raises:
+        DataError: if it cannot be read, or lacks a column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        found = list(csv.DictReader(io.StringIO(text, newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV ({error})") from error
+    header = next(csv.reader(io.StringIO(text, newline="")), [])
+    missing = [name for name in wanted if name not in header]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(header)[:200] or 'none'}")
+    return [(number, {k: v or "" for k, v in row.items() if k}) for number, row in enumerate(found, start=2)]
+
+
+def _answer(row: dict[str, str], place: str) -> Answer:
+    flipped = {"0": False, "1": True, "false": False, "true": True}.get(row["flipped"].lower())
+    if flipped is None:
+        raise DataError(f"{place}: flipped is {row['flipped']!r}; it is 0 or 1")
+    plain = {name: row[name].removeprefix("'") for name in ("study", "rater", "question", "aspect", "choice", "at")}
+    return Answer(flipped=flipped, slot=_whole(row, "slot", place), ms=_whole(row, "ms", place), **plain)
+
+
+def _whole(row: dict[str, str], name: str, place: str) -> int:
+    try:
+        return int(row[name])
+    except ValueError as error:
+        raise DataError(f"{place}: {name} is {row[name]!r}, no whole number") from error
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
