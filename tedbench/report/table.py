@@ -53,11 +53,15 @@ class Material:
         return next(iter(self.runs.values())).dataset
 
 
-def gather(folders: Sequence[Path]) -> Material:
+def gather(folders: Sequence[Path], scored: bool = True) -> Material:
     """Read runs for one report.
 
+    Args:
+        folders: of runs.
+        scored: whether a run without scores is refused.
+
     Raises:
-        StoreError: if a folder is no run, or has not been scored.
+        StoreError: if a folder is no run, or has not been scored as it is now.
         UsageError: if there is no run, or the runs are not over one data set.
     """
     import pandas as pd
@@ -66,9 +70,9 @@ def gather(folders: Sequence[Path]) -> Material:
         raise UsageError("no run to report on; name one or more run folders")
     opened = _named([store.open_run(folder) for folder in dict.fromkeys(f.resolve() for f in folders)])
     for name, one in opened.items():
-        if not one.metrics or not len(one.scores()):
+        if scored and (not one.metrics or not len(one.scores())):
             raise StoreError(f"run {name!r} has no scores; run `tedbench score {one.path}` first")
-        for facts in one.stale():
+        for facts in one.stale() if scored else ():
             raise StoreError(
                 f"run {name!r}: {facts.spec} was scored on other images than are there now; score them anew: "
                 f"tedbench score {one.path} --metrics {facts.spec}"

@@ -173,7 +173,7 @@ def open_study(folder: Path) -> Study:
     """
     lock = locks.read(folder)
     for name, file, wanted in (("public/", PUBLIC, lock.public_sha256), ("key/", KEY, lock.key_sha256)):
-        found = public_digest(folder) if file == PUBLIC else _file_digest(folder / KEY)
+        found = public_digest(folder) if file == PUBLIC else file_digest(folder / KEY)
         if found != wanted:
             raise StoreError(f"{folder}: {name} is not what {locks.NAME} was made with; build the study anew")
     public, key, shown = _parts(folder)
@@ -191,8 +191,20 @@ def public_digest(folder: Path) -> str:
     lines = []
     for path in sorted((folder / "public").rglob("*")):
         if path.is_file():
-            lines.append(f"{path.relative_to(folder).as_posix()} {_file_digest(path)}")
+            lines.append(f"{path.relative_to(folder).as_posix()} {file_digest(path)}")
     return images.sha256("\n".join(lines).encode())
+
+
+def file_digest(path: Path) -> str:
+    """Hex sha256 of a file.
+
+    Raises:
+        StoreError: if it cannot be read.
+    """
+    try:
+        return images.sha256(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 def write(folder: Path, public: Public, key: Key, pictures: Mapping[str, bytes]) -> None:
@@ -233,10 +245,3 @@ def _parts(folder: Path) -> tuple[Public, Key, dict[str, Shown]]:
 def _meant(row: Mapping[str, Any]) -> Meant:
     results = {side: Result(**row[side]) for side in (FIRST, SECOND)}
     return Meant(**{**row, **results, "flags": tuple(row["flags"])})
-
-
-def _file_digest(path: Path) -> str:
-    try:
-        return images.sha256(path.read_bytes())
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror or error})") from error

@@ -80,6 +80,12 @@ class Sample(_Model):
 
     raters: int = Field(default=100, ge=1, le=100_000)
     stopping: Text = "when so many raters have finished; answers are not looked at before"
+    photo_correlation: float = Field(default=0.1, ge=0, lt=1)
+    """Of two answers on one photo, assumed for the power estimate; the analysis does not use it."""
+    rater_correlation: float = Field(default=0.05, ge=0, lt=1)
+    """Of two answers of one rater, likewise."""
+    excluded: float = Field(default=0.15, ge=0, lt=1)
+    """Part of the raters that is expected to be excluded, likewise."""
 
 
 class Exclusions(_Model):
@@ -101,7 +107,8 @@ class Primary(_Model):
 
     first: Text
     second: Text
-    aspect: Text = OVERALL
+    aspect: str = ""
+    """By default the first that is asked."""
 
 
 class Ethics(_Model):
@@ -137,6 +144,12 @@ class Choices(_Model):
     seed: int = Field(default=0, ge=0)
     balance: Literal["question", "photo"] = "question"
     """What is asked equally often within each pair of methods: every question, or every photo."""
+    methods: tuple[Text, ...] = ()
+    """Labels of those that take part; empty: every method of the runs."""
+    size: int | None = Field(default=None, ge=images.MIN_SIDE, le=4096)
+    """Side of every picture as it is shown, in pixels; by default the shortest side of any result."""
+    leave_out: tuple[Literal["identical", "near"], ...] = ()
+    """Questions not to ask: of identical pictures, of pictures hard to tell apart. They count as ties, and are told."""
     rule: str = ""
     """Spec of the rule that chooses the strength; empty: the method's default, as in reports."""
     asking: Asking = Asking()
@@ -174,6 +187,8 @@ class Lock(Choices):
     """Of the suite."""
     dataset: str
     dataset_sha256: str
+    licence: str = ""
+    """What the data set says its pictures may be used under; empty where it says nothing."""
     contenders: tuple[Contender, ...]
     comparisons: int
     """Questions that can be asked: a pair of methods on one input and text."""
