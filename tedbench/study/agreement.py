@@ -1,0 +1,171 @@
+"""How far raters agree with each other, and automatic metrics with raters.
+
+Krippendorff's alpha (nominal): units are questions, values are which picture was chosen, `first` as in `Lock.pairs`.
+A metric agrees with a decided answer where it scores the preferred picture better; equal scores count half. Beside it
+stands the ceiling: how often two raters who answered one question agree, which no metric is likely to pass by much.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tedbench import stats, store
+from tedbench.errors import StoreError, UsageError
+from tedbench.study import crossed
+from tedbench.study.bundle import Result, Study
+from tedbench.study.lock import Contender
+from tedbench.types import MetricFacts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESAMPLES = 1000
+RESULTS = ("first", "second", "same", "neither")
+
+
+@dataclass(frozen=True)
+class Alpha:
+    """Krippendorff's alpha, with a percentile bootstrap over photos."""
+
+    value: float
+    """nan where no question has two answers, or all answers are equal."""
+    low: float
+    high: float
+    questions: int
+    """With at least two answers."""
+
+
+def counts(main: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(questions, results) how often each was answered, and the photo of each question, numbered."""
+    grouped = main.groupby("question", sort=True)
+    flags = [(main["result"] == r).groupby(main["question"], sort=True).sum() for r in RESULTS]
+    table = np.stack([one.to_numpy() for one in flags], axis=1)
+    return table.astype(np.int64), crossed.numbered(grouped["image_id"].first().to_list())
+
+
+def alpha(main: pd.DataFrame, level: float = stats.LEVEL, resamples: int = RESAMPLES) -> Alpha:
+    """Alpha of main answers to one aspect.
+
+    Raises:
+        UsageError: if `krippendorff` is not installed.
+    """
+    try:
+        import krippendorff
+    except ImportError as error:
+        raise UsageError("agreement needs krippendorff; pip install 'tedbench-editing[study]'") from error
+
+    def of(table: NDArray[np.int64]) -> float:
+        table = table[table.sum(1) >= 2]
+        if not len(table) or (table.sum(0) > 0).sum() < 2:
+            return math.nan
+        return float(krippendorff.alpha(value_counts=table, level_of_measurement="nominal"))
+
+    if main.empty:
+        return Alpha(*(math.nan,) * 3, 0)
+    table, photos = counts(main)
+    rng = np.random.default_rng(0)
+    members = [np.flatnonzero(photos == photo) for photo in range(photos.max() + 1)]
+    drawn = (rng.integers(len(members), size=len(members)) for _ in range(resamples))
+    found = np.array([of(table[np.concatenate([members[k] for k in one])]) for one in drawn])
+    found = found[np.isfinite(found)]
+    bounded = len(members) > 1 and len(found) > 0
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2]) if bounded else (math.nan, math.nan)
+    return Alpha(of(table), float(low), float(high), int((table.sum(1) >= 2).sum()))
+
+
+def ceiling(decided: pd.DataFrame) -> float:
+    """How often two raters agree on a question, each question with the weight of its answers; nan without pairs."""
+    table, _ = counts(decided) if len(decided) else (np.zeros((0, len(RESULTS)), np.int64), None)
+    n = table.sum(1)
+    table, n = table[n >= 2], n[n >= 2]
+    return float(np.average((table * (table - 1)).sum(1) / (n * (n - 1)), weights=n)) if len(n) else math.nan
+
+
+def metrics(study: Study, main: pd.DataFrame, level: float = stats.LEVEL) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Agreement of each metric of the study's runs with the answers.
+
+    Args:
+        study: whose contenders' runs are looked for, relative to its folder.
+        main: of `analysing.frame`, main answers.
+        level: coverage of the intervals.
+
+    Returns:
+        A row an aspect and metric identity: aspect, metric, spec, higher_is_better, the fields of `crossed.Rate`
+        (mean is the agreement, p against one half), unscored (decided answers without both scores), ceiling (of the
+        same answers); and what was left out, in words.
+    """
+    import pandas as pd
+
+    scores, facts, notes = _scores(study)
+    made = []
+    decided = main[main["decided"]]
+    for aspect, answers in decided.groupby("aspect", sort=False):
+        for identity, of in facts.items():
+            better = answers["question"].map(_better(study, scores[identity], of.higher_is_better))
+            there = answers[better.notna()]
+            if there.empty:
+                continue
+            preferred = (there["left"] != there["flipped"]).astype(float)
+            agree = 1 - (preferred - better[better.notna()].astype(float)).abs()
+            rate = crossed.rate(agree.to_list(), there["rater"].to_list(), there["image_id"].to_list(), level)
+            made.append({
+                "aspect": aspect, "metric": identity, "spec": of.spec, "higher_is_better": of.higher_is_better,
+                **vars(rate), "unscored": len(answers) - len(there), "ceiling": ceiling(there),
+            })  # fmt: skip
+    names = ["aspect", "metric", "spec", "higher_is_better", *(one.name for one in dataclasses.fields(crossed.Rate))]
+    return pd.DataFrame(made, columns=[*names, "unscored", "ceiling"]), tuple(notes)
+
+
+_Scores = dict[tuple[str, str, str, float | None, float | None], float]
+"""By label, uid, method, seed and strength."""
+
+
+def _scores(study: Study) -> tuple[dict[str, _Scores], dict[str, MetricFacts], list[str]]:
+    scores: dict[str, _Scores] = {}
+    facts: dict[str, MetricFacts] = {}
+    notes = []
+    for one in study.lock.contenders:
+        try:
+            run = store.open_run((study.path / one.run).resolve())
+            changed = store.cells_digest(run.cell_list()) != one.cells
+        except StoreError as error:
+            notes.append(f"{one.label}: its scores are left out ({error})")
+            continue
+        if changed:
+            notes.append(f"{one.label}: its scores are left out; {one.run_name} is not the run that was shown")
+            continue
+        _read(run, one, scores, facts)
+    return scores, facts, notes
+
+
+def _read(run: store.RunFolder, one: Contender, scores: dict[str, _Scores], facts: dict[str, MetricFacts]) -> None:
+    table, fresh = run.scores(), run.scored()
+    for row in table[(table["method"] == one.method) & table["metric"].isin(fresh)].itertuples():
+        key = (one.label, str(row.uid), str(row.method), _number(row.seed), _number(row.strength))
+        scores.setdefault(str(row.metric), {})[key] = float(str(row.value))
+        facts.setdefault(str(row.metric), run.metrics[str(row.metric)])
+
+
+def _number(value: object) -> float | None:  # pandas has NA for a seed, nan for a strength
+    return None if value != value or str(value) == "<NA>" else float(str(value))
+
+
+def _better(study: Study, scores: _Scores, higher: bool) -> dict[str, float]:
+    """Question → 1 where its own first picture is better scored, 0 where the second, 0.5 where equal."""
+
+    def value(uid: str, of: Result) -> float:
+        return scores.get((of.label, uid, of.method, _number(_nan(of.seed)), _number(_nan(of.strength))), math.nan)
+
+    found = {one.id: value(one.uid, one.first) - value(one.uid, one.second) for one in study.main}
+    sign = 1.0 if higher else -1.0
+    return {name: (1 + float(np.sign(sign * d))) / 2 for name, d in found.items() if not math.isnan(d)}
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
