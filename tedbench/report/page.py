@@ -28,27 +28,50 @@ def html(told: Mapping[str, Any], figures: Mapping[str, Drawn]) -> bytes:
         told: `context.of(…)`.
         figures: by name; SVG is embedded, or PNG where SVG is larger than `MOST_SVG`: each dot is text there.
     """
-    import jinja2
-
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    embedded = {name: _data(forms) for name, forms in figures.items()}
-    environment = _with_filters(jinja2.Environment(autoescape=True, finalize=_one_line, **_options()))
     # The policy names what may run by its hash: a script that came in through a file name would not.
     allowed = {"style_hash": _hash(style), "script_hash": _hash(script)}
     ready = {"style": _Ready(style), "script": _Ready(script), "data": _Ready(_json(told["album"].data))}
-    return environment.get_template("page.html.j2").render(**told, **allowed, **ready, figures=embedded).encode()
+    embedded = {name: as_data(forms) for name, forms in figures.items()}
+    return for_html(HERE).get_template("page.html.j2").render(**told, **allowed, **ready, figures=embedded).encode()
+
+
+def plain_html(folder: Path, template: str, told: Mapping[str, Any], figures: Mapping[str, Drawn]) -> bytes:
+    """A page with our style and no script at all.
+
+    Args:
+        folder: of templates.
+        template: its name; it has `style`, `style_hash` and `figures` besides what is told.
+        told: what it says; every text is escaped.
+        figures: by name.
+    """
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    ready = {"style": _Ready(style), "style_hash": _hash(style)}
+    embedded = {name: as_data(forms) for name, forms in figures.items()}
+    return for_html(folder).get_template(template).render(**told, **ready, figures=embedded).encode()
 
 
 def markdown(told: Mapping[str, Any]) -> bytes:
     """The same as Markdown, with figures as files beside it."""
+    return for_markdown(HERE).get_template("report.md.j2").render(**told).encode()
+
+
+def for_html(folder: Path) -> jinja2.Environment:
+    """Templates of a folder in which every text is escaped as HTML, and numbers have our filters."""
     import jinja2
 
-    # Every expression passes through the Markdown escape, as every one of the page passes through HTML's.
-    environment = _with_filters(jinja2.Environment(autoescape=False, finalize=text.markdown, **_options()))
-    return environment.get_template("report.md.j2").render(**told).encode()
+    return _with_filters(jinja2.Environment(autoescape=True, finalize=_one_line, **_options(folder)))
 
 
-def _data(forms: Drawn) -> str:
+def for_markdown(folder: Path) -> jinja2.Environment:
+    """The same as Markdown: every expression passes through its escape."""
+    import jinja2
+
+    return _with_filters(jinja2.Environment(autoescape=False, finalize=text.markdown, **_options(folder)))
+
+
+def as_data(forms: Drawn) -> str:
+    """A figure as the address of an image in the page itself."""
     kind, mime = ("svg", "svg+xml") if len(forms["svg"]) <= MOST_SVG else ("png", "png")
     return f"data:image/{mime};base64,{base64.b64encode(forms[kind]).decode()}"
 
@@ -75,10 +98,10 @@ def _one_line(value: object) -> object:
     return text.clean(value) if type(value) is str else value  # not what is marked as HTML already
 
 
-def _options() -> dict[str, Any]:
+def _options(folder: Path) -> dict[str, Any]:
     import jinja2
 
-    loader = jinja2.FileSystemLoader(HERE)
+    loader = jinja2.FileSystemLoader(folder)
     return {"loader": loader, "undefined": jinja2.StrictUndefined, "trim_blocks": True, "keep_trailing_newline": True}
 
 

@@ -33,14 +33,14 @@ def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
     figures = {f"{name}.{kind}": content for name, forms in drawn.items() for kind, content in forms.items()}
     told = context.of(report, reference, pictures, shelf, {name for name, forms in drawn.items() if forms})
     by = {
-        f"curves_by_{name}.csv": _csv(sweeps.split_frame(report.material, found, name))
+        f"curves_by_{name}.csv": as_csv(sweeps.split_frame(report.material, found, name))
         for name, found in split.items()
         if found
     }
     return {
         "index.html": page.html(told, {name: forms for name, forms in drawn.items() if forms}),
         "report.md": page.markdown(told),
-        **_tables(report), "curves.csv": _csv(sweeps.frame(report.material, report.curves)), **by,
+        **_tables(report), "curves.csv": as_csv(sweeps.frame(report.material, report.curves)), **by,
         "table.tex": latex.scores(report).encode(), "leaderboard.tex": latex.leaderboard(report).encode(),
         **({"differences.tex": latex.differences(report).encode()} if len(report.compared.differences) else {}),
         **({"gallery.png": contact.sheet(pictures.entries)} if pictures.entries else {}), **figures,
@@ -55,10 +55,10 @@ def _tables(report: Report) -> dict[str, bytes]:
         "categories": tables.by_category(report.at), "cost": report.cost, "rules": report.ruled,
         "failures": tables.failures(report.material),
     }  # fmt: skip
-    return {f"{name}.csv": _csv(frame) for name, frame in found.items() if len(frame)}
+    return {f"{name}.csv": as_csv(frame) for name, frame in found.items() if len(frame)}
 
 
-def _csv(frame: pd.DataFrame) -> bytes:
+def as_csv(frame: pd.DataFrame) -> bytes:
     """As CSV; text that a spreadsheet would take for a formula stands behind an apostrophe."""
     import pandas as pd
 

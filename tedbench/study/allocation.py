@@ -2,8 +2,9 @@
 
 A rater's screens are of three kinds in an order drawn for them: new questions, mirrored repeats of earlier ones, and
 checks. Of new ones a rater holds a claim on as many as remain to be asked; at every step the claims are given back and
-made anew on the questions with the fewest answers and claims for their share. While nobody leaves, answers and claims of
-any two questions of equal share therefore differ by one at most; what a rater who left held falls to those who go on.
+made anew on the questions with the fewest answers and claims for their share. While nobody leaves, answers and claims
+of any two questions of equal share therefore differ by one at most; what a rater who left held falls to those who go
+on.
 
 Sides: each question's first picture is on the left as often as on the right, give or take one; among what may be asked,
 a question whose side keeps the rater balanced goes first.
@@ -217,8 +218,9 @@ class Allocation:
         turn = rng.integers(2, size=2)
         side = (LEFT, RIGHT)[(int(turn[0]) + done) % 2]
         pool = self._instructed if (int(turn[1]) + done // 2 + done) % 2 and self._instructed else self._gold
+        pool = pool or self._instructed
         seen = {s.question for s in rater.screens}
-        fit = [one for one in pool if one.expected in (side, "first", "second")]
+        fit = [one for one in pool if one.expected in (side, "first", "second")] or pool
         fresh = [one for one in fit if one.id not in seen] or fit
         one = fresh[int(rng.integers(len(fresh)))]
         if one.expected in (LEFT, RIGHT):

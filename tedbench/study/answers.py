@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from tedbench.errors import DataError
 
@@ -41,15 +42,26 @@ class Answer:
 
 
 COLUMNS = tuple(one.name for one in fields(Answer))
+IDENTITIES = ("rater", "platform", "identifier", "session", "study", "started", "finished", "code", "expires")
+"""Columns of the file for payment: `Database.identities`."""
 
 
 def as_csv(answers: Iterable[Answer]) -> bytes:
-    """As CSV with `COLUMNS`; text that a spreadsheet would take for a formula stands behind an apostrophe."""
+    """As CSV with `COLUMNS`."""
+    return _csv(COLUMNS, map(astuple, answers))
+
+
+def identities_csv(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Platforms' own identifiers as CSV with `IDENTITIES`."""
+    return _csv(IDENTITIES, ([row[name] for name in IDENTITIES] for row in rows))
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """Text that a spreadsheet would take for a formula stands behind an apostrophe: some is what strangers wrote."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in answers:
-        writer.writerow([_cell(value) for value in astuple(one)])
+    writer.writerow(header)
+    writer.writerows([cell(value) for value in row] for row in rows)
     return buffer.getvalue().encode()
 
 
@@ -95,7 +107,8 @@ def _whole(row: dict[str, str], name: str, place: str) -> int:
         raise DataError(f"{place}: {name} is {row[name]!r}, no whole number") from error
 
 
-def _cell(value: object) -> object:
+def cell(value: object) -> object:
+    """A value as it stands in a CSV file: a text that a spreadsheet would take for a formula behind an apostrophe."""
     if isinstance(value, bool):
         return int(value)
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
