@@ -17,6 +17,7 @@ from tedbench.cli.publishing import export, submit, verify
 from tedbench.cli.running import run
 from tedbench.cli.scoring import report, score
 from tedbench.cli.stopping import Terminated, on_sigterm
+from tedbench.cli.study import study_app
 from tedbench.errors import TedbenchError, short
 
 app = typer.Typer(
@@ -75,6 +76,7 @@ app.command("report")(report)
 app.command("submit")(submit)
 app.command("verify")(verify)
 app.command("export")(export)
+app.add_typer(study_app, name="study")
 app.command("demo")(demo)
 
 

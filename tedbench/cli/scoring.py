@@ -39,7 +39,7 @@ def score(
     if not specs:
         raise UsageError("--metrics is empty; name at least one, e.g. lpips-alex@256")
     made = scoring.make_metrics(specs, device)
-    scored = scoring.score_run(opened, _dataset_of(opened, data, captions), made, again)
+    scored = scoring.score_run(opened, dataset_of(opened, data, captions), made, again)
     print_scored(scored, opened)
     typer.echo(f"next: tedbench report {shlex.quote(str(run))} --out {shlex.quote(f'reports/{run.resolve().name}')}")
 
@@ -76,7 +76,8 @@ def report(
     typer.echo(f"wrote {', '.join(path.name for path in written)} in {folder}")
 
 
-def _dataset_of(run: RunFolder, data: Path | None, captions: Path | None) -> Dataset:
+def dataset_of(run: RunFolder, data: Path | None, captions: Path | None) -> Dataset:
+    """The data set of a run: as it was recorded, or where the user says it is."""
     from tedbench import datasets
 
     info = run.run.dataset
