@@ -39,6 +39,8 @@ def analyse(
     ] = None,
 ) -> None:
     """Write what the answers say: preferences with intervals, strengths, raters, agreement; a page, CSV, a figure."""
+    from tqdm import tqdm
+
     from tedbench.study import analysing, bundle, detecting, section
 
     opened = bundle.open_study(study)
@@ -50,11 +52,15 @@ def analyse(
             f"nobody has answered {opened.path} yet; `tedbench study serve` it, or name CSV files of answers"
         )
     options = _options(opened, primary, exclude or [])
-    analysis = analysing.analyse(opened, read.answers, options, read.statuses)
-    found = detecting.measure(opened, options.exclusions)
+    with tqdm(total=3, desc="analyse", unit="part", disable=None) as bar:
+        analysis = analysing.analyse(opened, read.answers, options, read.statuses)
+        bar.update()
+        found = detecting.measure(opened, options.exclusions)
+        bar.update()
+        section.write(section.Said(opened, analysis, found, sources, read.notes), folder)
+        bar.update()
     for note in read.notes:
         typer.echo(f"note: {note}", err=True)
-    section.write(section.Said(opened, analysis, found, sources, read.notes), folder)
     print_analysis(analysis)
     typer.echo(f"report: {folder / 'index.html'}")
 

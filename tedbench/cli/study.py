@@ -94,7 +94,10 @@ def demo(
     if not (out / lock.NAME).is_file():
         dataset = dataset_of(store.open_run(run), None, None)
         title = "Which edit of the toy picture is better?"
-        choices = lock.check({"methods": list(DEMO_METHODS), "title": title, "sample": {"raters": 20}}, "demo")
+        told = {"approval": "none is needed: a demonstration on drawn pictures, answered by whoever runs it"}
+        choices = lock.check(
+            {"methods": list(DEMO_METHODS), "title": title, "sample": {"raters": 20}, "ethics": told}, "demo"
+        )
         print_built(building.build([run], dataset, out, choices), out)
     asking.run_server(bundle.open_study(out), "", ("127.0.0.1", port), "", show=browser)
 

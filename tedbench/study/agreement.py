@@ -153,7 +153,7 @@ def _read(run: store.RunFolder, one: Contender, scores: dict[str, _Scores], fact
 
 
 def _number(value: object) -> float | None:  # pandas has NA for a seed, nan for a strength
-    return None if value != value or str(value) == "<NA>" else float(str(value))
+    return None if str(value) in ("<NA>", "nan", "None") else float(str(value))
 
 
 def _better(study: Study, scores: _Scores, higher: bool) -> dict[str, float]:

@@ -194,11 +194,13 @@ class _Server(uvicorn.Server):
 
 
 def _listening(site: Site) -> socket.socket:
+    if not 0 <= site.port < 2**16:
+        raise UsageError(f"no port {site.port}; ports go from 0 to {2**16 - 1}, and 0 is any that is free")
     try:
         family, *_, where = socket.getaddrinfo(site.host, site.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(where[:2], family=family, backlog=2048)
-    except (OSError, OverflowError, ValueError) as error:
-        said = getattr(error, "strerror", None) or short(error)
+        return socket.create_server((where[0], site.port), family=family, backlog=2048)
+    except OSError as error:
+        said = error.strerror or short(error)
         raise UsageError(f"cannot listen at {site.host}, port {site.port} ({said}); choose another --port") from error
 
 

@@ -117,7 +117,7 @@ function sure() {
     make("p", { class: "go" }, button("Go on with the study", () => dialog.close(), "main"), quit));
   dialog.addEventListener("close", () => {
     dialog.remove();
-    if (going) refresh();  // nobody knows whether the server heard of it
+    if (going) turn += 0;  // nobody knows whether the server heard of it
   });
   root.append(dialog);
   dialog.showModal();
