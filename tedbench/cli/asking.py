@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -73,7 +74,7 @@ def run_server(
         typer.echo(f"admin:  {url}/admin   token: {made if not token else f'that of {TOKEN}'}")
         typer.echo("Ctrl-C ends it; the same command goes on")
         if show:
-            typer.launch(f"{url}/")
+            webbrowser.open(f"{url}/")
 
     site = serving.Site(made, *at, open=open_to_all, proxies=behind)
     serving.serve(study, place_of(study, database), site, ready)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -72,6 +73,40 @@ def build(
     dataset = dataset_of(next(iter(material.opened.values())), data, None)
     print_built(building.build(runs, dataset, out, choices), out)
     typer.echo(f"next: tedbench study serve {shlex.quote(str(out))}")
+
+
+@study_app.command("power")
+def power(
+    photos: Annotated[int, typer.Option("--photos", min=1, help="Different photos in the data set.")],
+    rate: Annotated[float, typer.Option("--rate", help="Preference to be told from 50%.")] = 0.6,
+    width: Annotated[float, typer.Option("--width", help="Or how far an interval may reach either way.")] = 0.05,
+    methods: Annotated[int, typer.Option("--methods", min=2, help="Each pair of them gets as many answers.")] = 2,
+    new: Annotated[int, typer.Option("--new", min=1, help="New questions a rater.")] = 14,
+    photo: Annotated[float, typer.Option("--photo-correlation", help="Of two answers on one photo.")] = 0.1,
+    rater: Annotated[float, typer.Option("--rater-correlation", help="Of two answers of one rater.")] = 0.05,
+    excluded: Annotated[float, typer.Option("--excluded", help="Part of the raters expected to be.")] = 0.15,
+) -> None:
+    """How many answers and raters a preference, or an interval's width, takes; before anything is built."""
+    from tedbench.errors import UsageError
+    from tedbench.study import power as powers
+
+    if not 0.5 < rate < 1 or not 0 < width < 0.5:
+        raise UsageError(
+            f"--rate {rate:g} and --width {width:g}: a rate above 0.5 and below 1, a width between 0 and 0.5"
+        )
+    if not (0 <= photo < 1 and 0 <= rater < 1 and photo + rater < 1 and 0 <= excluded < 1):
+        raise UsageError("correlations and --excluded are from 0 to below 1, the correlations together too")
+    pairs = methods * (methods - 1) // 2
+    design = powers.Design(photos, 1, new / pairs, photo, rater)
+    asked = {
+        f"{100 * rate:g}% told from 50% with probability {powers.POWER:g}": powers.needed(design, rate),
+        f"50% ± {100 * width:g} points": powers.needed_for_width(design, width),
+    }
+    for what, n in asked.items():
+        raters = 0 if n is None else math.ceil(n * pairs / new / (1 - excluded))
+        told = f"{n} answers a pair of methods, {raters} raters of {new} new questions" if n else (
+            f"no number of answers will do on {photos} photos; ask about more of them")  # fmt: skip
+        typer.echo(f"{what}: {told}")
 
 
 @study_app.command("demo")

@@ -12,7 +12,7 @@ probability that a normal estimate around p is outside the quantile of the level
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -21,6 +21,7 @@ from tedbench import stats
 
 RATES = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
 POWER = 0.8
+HALVES = (0.05, 0.075, 0.1, 0.15)
 SAID = 0.7
 """The rate that words speak of: about what the paper found."""
 MOST = 10_000_000
@@ -84,15 +85,32 @@ def needed(design: Design, p: float, wanted: float = POWER, level: float = stats
     Returns:
         the number; None where no number will do, since the photos are too few.
     """
-    low, high = 1, MOST
-    if power(design.with_answers(high), p, level) < wanted:
+    return _fewest(lambda n: power(design.with_answers(n), p, level) >= wanted)
+
+
+def needed_for_width(design: Design, half: float, p: float = 0.5, level: float = stats.LEVEL) -> int | None:
+    """Answers of a pair with which the interval of a rate p is expected to reach no farther than so much either way.
+
+    Args:
+        design: as `needed`.
+        half: of the interval's width, in (0, 0.5).
+        p: the rate; one half is the worst.
+        level: of the interval.
+
+    Returns:
+        as `needed`.
+    """
+    return _fewest(lambda n: half_width(design.with_answers(n), p, level) <= half)
+
+
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    """The least number up to `MOST` that is enough, where all above it are; None for none."""
+    low, high = 0, MOST
+    if not enough(high):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        if power(design.with_answers(middle), p, level) < wanted:
-            low = middle
-        else:
-            high = middle
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
@@ -100,14 +118,17 @@ def estimate(design: Design, rates: Sequence[float] = RATES) -> dict[str, Any]:
     """What study.lock keeps of it.
 
     Returns:
-        the design, `effective`, `detects` (the smallest rate above one half found with power .8; null for none) and
-        `rows`: rate, half_width, power, needed (answers a pair for power .8; null where photos are too few).
+        the design, `effective`, `detects` (the smallest rate above one half found with power .8; null for none),
+        `rows`: rate, half_width, power, needed (answers a pair for power .8; null where photos are too few), and
+        `widths`: half_width, needed (answers with which it is reached at a rate of one half; null likewise).
     """
     rows = [
         {"rate": p, "half_width": half_width(design, p), "power": power(design, p), "needed": needed(design, p)}
         for p in rates
     ]
-    return {**asdict(design), "effective": design.effective, "detects": _detects(design), "rows": rows}
+    widths = [{"half_width": half, "needed": needed_for_width(design, half)} for half in HALVES]
+    found = {"effective": design.effective, "detects": _detects(design)}
+    return {**asdict(design), **found, "rows": rows, "widths": widths}
 
 
 def told(found: Mapping[str, Any]) -> list[str]:

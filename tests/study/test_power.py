@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
+from statsmodels.stats.proportion import proportion_confint
 
 from tedbench import stats
 from tedbench.study import power
@@ -62,6 +63,14 @@ def test_needed_is_the_fewest() -> None:
         n = power.needed(design, p)
         assert n is not None
         assert power.power(design.with_answers(n), p) >= power.POWER > power.power(design.with_answers(n - 1), p)
+
+
+def test_the_width_that_was_asked_for_is_that_of_wilson() -> None:
+    n = power.needed_for_width(Design(40, 100, 500, 0, 0), 0.05)
+    assert n is not None
+    low, high = proportion_confint(n / 2, n, method="wilson")
+    assert (high - low) / 2 == pytest.approx(0.05, abs=1e-4)
+    assert power.needed_for_width(Design(4, 50, 400, 0.3, 0.05), 0.05) is None
 
 
 def test_too_few_photos_are_said_to_be() -> None:

@@ -22,10 +22,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tedbench import datasets, environment, images, scoring, store
 from tedbench.datasets import drawn
 from tedbench.study import answers as rows
 from tedbench.study import bundle, simulating
 from tedbench.study.bundle import MAIN
+from tedbench.types import Cell, Run
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -249,3 +251,48 @@ def test_invited_means_invited(made: Path, tmp_path: Path) -> None:
         pytest.raises(urllib.error.HTTPError, match="403"),
     ):
         ask(f"{url}api/start", {"consent_version": "1"})
+
+
+def painted(out: Path) -> Path:
+    """A scored run over toy questions whose methods bear the demonstration's names, and are the inputs in tints."""
+    dataset = datasets.load("toy:test:6")
+    cells = []
+    for at, method in enumerate(("identity", "imagic", "sdedit", "ddib")):
+        (out / "images" / method).mkdir(parents=True)
+        for pair in dataset.pairs:
+            pixels = np.asarray(images.read(pair.image)).astype(int)
+            pixels[..., at % 3] = pixels[..., at % 3] * (4 - at) // 4
+            data = images.encode_png(Image.fromarray(pixels.astype(np.uint8)))
+            name = f"images/{method}/{pair.uid}.png"
+            (out / name).write_bytes(data)
+            cells.append(Cell(pair.uid, pair.image_id, None, method, 0, 0.5, "ok", name, images.sha256(data)))
+    methods: dict[str, dict[str, Any]] = {cell.method: {} for cell in cells}
+    run = Run("demo", environment.now(), "run", dataset.info, methods, ("tedbench", "demo"), {}, {}, "")
+    store.write_run(out, run, dataset.pairs, cells)
+    scoring.score_run(store.open_run(out), dataset, scoring.make_metrics(("psnr@64",)))
+    return out
+
+
+def test_one_command_makes_the_demonstrations_study_and_opens_it(tmp_path: Path) -> None:
+    run, out = painted(tmp_path / "demo"), tmp_path / "demo-study"
+    seen = tmp_path / "seen"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {seen}\n')
+    browser.chmod(0o755)
+    with running("demo", "--run", run, "--out", out, BROWSER=f"{browser} %s") as (process, url, admin):
+        sit(url, ask(f"{url}api/start", {"consent_version": "1"})["token"])
+        assert ask(f"{url}admin/api/progress", token=admin)["answers"] == 20
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+    assert seen.read_text().strip() == url
+    assert {one.label for one in bundle.open_study(out).lock.contenders} == {"imagic", "sdedit", "ddib"}
+    with running("demo", "--run", run, "--out", out, "--no-browser") as (_, url, admin):
+        assert ask(f"{url}admin/api/progress", token=admin)["answers"] == 20  # it goes on
+
+
+def test_power_says_answers_and_raters(cli: Cli) -> None:
+    done = cli("study", "power", "--photos", "39", "--photo-correlation", "0", "--rater-correlation", "0")
+    assert re.search(r"60% told .*: 194 answers a pair of methods, 17 raters", done.stdout)
+    done = cli("study", "power", "--photos", "4", "--photo-correlation", "0.3")
+    assert done.stdout.count("no number of answers will do on 4 photos") == 2
+    assert cli("study", "power", "--photos", "4", "--rate", "0.4").returncode == 2
