@@ -51,7 +51,9 @@ def build(
     repeats: Annotated[Whole, typer.Option("--repeats", help="Of these, asked again mirrored. Default: 3.")] = None,
     checks: Annotated[Whole, typer.Option("--checks", help="Of these, with a known answer. Default: 3.")] = None,
     balance: Annotated[str, typer.Option("--balance", help="Equally often: question, or photo.")] = "",
-    size: Annotated[Whole, typer.Option("--size", help="Side of the pictures. Default: the shortest of any.")] = None,
+    size: Annotated[
+        Whole, typer.Option("--size", help="Side of the pictures. Default: the shortest of a question's.")
+    ] = None,
     leave_out: Annotated[Texts, typer.Option("--leave-out", help="Do not ask about: identical, near.")] = None,
     seed: Annotated[Whole, typer.Option("--seed", help="Of sides and orders. Default: 0.")] = None,
 ) -> None:
@@ -152,8 +154,9 @@ def print_built(built: Built, out: Path) -> None:
 
     lock = built.lock
     primary = lock.primary
+    sides = "–".join(map(str, dict.fromkeys(built.sides)))
     names = ", ".join(f"{one.label} ({one.strength})" if one.strength else one.label for one in lock.contenders)
-    typer.echo(f"{out}: {lock.comparisons} questions on {lock.photos} photos, {built.side} px; {names}")
+    typer.echo(f"{out}: {lock.comparisons} questions on {lock.photos} photos, {sides} px; {names}")
     each = lock.per_rater
     typer.echo(
         f"{lock.sample.raters} raters × {each.questions} screens: {each.new} new, {each.repeats} repeated mirrored, "

@@ -38,6 +38,8 @@ class Asked:
     unasked: list[Unasked] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
     """Name → PNG; one content in one role is one file."""
+    sides: dict[str, int] = field(default_factory=dict)
+    """uid → side of all pictures about it, in pixels."""
 
     @property
     def main(self) -> list[Meant]:
@@ -59,7 +61,7 @@ class _Two:
         return _Two(self.pictures[::-1], self.results[::-1]), True
 
 
-def ask(entrants: Sequence[Entrant], pairs: Sequence[EditPair], choices: Choices, key: Key) -> tuple[Asked, int]:
+def ask(entrants: Sequence[Entrant], pairs: Sequence[EditPair], choices: Choices, key: Key) -> Asked:
     """Make every question.
 
     Args:
@@ -67,9 +69,6 @@ def ask(entrants: Sequence[Entrant], pairs: Sequence[EditPair], choices: Choices
         pairs: of the data set, with their photos.
         choices: seed, size, what to leave out, how many checks.
         key: its secret names things.
-
-    Returns:
-        (what is asked, the side of its pictures in pixels).
 
     Raises:
         ImageError: if a picture is gone or damaged.
@@ -85,7 +84,7 @@ def ask(entrants: Sequence[Entrant], pairs: Sequence[EditPair], choices: Choices
         maker.scramble(by_uid)
     maker.asked.shown.sort(key=lambda one: one.id)  # an order of their own would tell what they are
     maker.asked.meant.sort(key=lambda one: one.id)
-    return maker.asked, maker.side
+    return maker.asked
 
 
 class _Maker:
@@ -93,11 +92,12 @@ class _Maker:
         self._entrants, self._choices, self._key = entrants, choices, key
         self._rng = np.random.default_rng([choices.seed, 10])
         self.asked = Asked()
-        self.side = choices.size or pictures.side(_sizes(entrants))
 
     def compare(self, pair: EditPair) -> None:
         """All pairs of methods on one question of the data set."""
-        made = {one.contender.label: self._picture(one, pair.uid) for one in self._entrants if not one.lost(pair.uid)}
+        whole = {one.contender.label: _read(one, pair.uid) for one in self._entrants if not one.lost(pair.uid)}
+        self.asked.sides[pair.uid] = side = self._choices.size or pictures.side(one.size for one in whole.values())
+        made = {label: images.fit(one, side) for label, one in whole.items()}
         for one, other in itertools.combinations(self._entrants, 2):
             labels = (one.contender.label, other.contender.label)
             gone = {who.contender.label: why for who in (one, other) if (why := who.lost(pair.uid))}
@@ -144,7 +144,7 @@ class _Maker:
         """Checks of a result beside itself in disorder, each of another question where there are enough."""
         done = 0
         for one, uid in self._in_turn([(one, uid) for uid in pairs for one in self._entrants if not one.lost(uid)]):
-            whole = self._picture(one, uid)
+            whole = images.fit(_read(one, uid), self.asked.sides[uid])
             broken = pictures.scrambled(whole, self._rng)
             if broken is not None:
                 two, turned = _Two((whole, broken), (_result(one, uid), Result(""))).turned(self._rng)
@@ -156,7 +156,7 @@ class _Maker:
                 return
 
     def _add(self, meant: Meant, pair: EditPair, two: _Two) -> None:
-        photo = self._file("input", images.fit(images.read(pair.image), self.side))
+        photo = self._file("input", images.fit(images.read(pair.image), self.asked.sides[pair.uid]))
         first, second = (self._file("result", picture) for picture in two.pictures)
         self.asked.shown.append(Shown(meant.id, pair.target_text, photo, first, second))
         self.asked.meant.append(replace(meant, first=two.results[0], second=two.results[1]))
@@ -166,10 +166,6 @@ class _Maker:
         if name not in self.asked.files:
             self.asked.files[name] = images.encode_png(picture)
         return name
-
-    def _picture(self, one: Entrant, uid: str) -> Image.Image:
-        cell = one.cells[uid]
-        return images.fit(images.decode(one.run.image_bytes(cell), cell.file), self.side)
 
     def _in_turn(self, places: Sequence[tuple[Entrant, str]]) -> list[tuple[Entrant, str]]:
         """In a drawn order in which each question of the data set comes once before any comes again."""
@@ -186,10 +182,9 @@ class _Maker:
             yield questions[int(at)]
 
 
-def _sizes(entrants: Sequence[Entrant]) -> Iterator[tuple[int, int]]:
-    places = [(one, uid) for one in entrants for uid in one.cells if not one.lost(uid)]
-    for one, uid in tqdm(places, desc="sizes", unit="image", disable=None):
-        yield images.decode(one.run.image_bytes(one.cells[uid]), one.cells[uid].file).size
+def _read(one: Entrant, uid: str) -> Image.Image:
+    cell = one.cells[uid]
+    return images.decode(one.run.image_bytes(cell), cell.file)
 
 
 def _result(one: Entrant, uid: str) -> Result:

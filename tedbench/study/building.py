@@ -28,8 +28,8 @@ class Built:
     """`identical`, `near` → questions that are asked all the same."""
     checks: Mapping[str, int]
     """`gold`, `instructed` → how many there are to draw from."""
-    side: int
-    """Of the pictures, in pixels."""
+    sides: tuple[int, int]
+    """The least and the most of any picture, in pixels."""
 
 
 def build(folders: Sequence[Path], dataset: Dataset, out: Path, choices: Choices) -> Built:
@@ -53,11 +53,11 @@ def build(folders: Sequence[Path], dataset: Dataset, out: Path, choices: Choices
     entrants = entering.enter(material, choices, out)
     choices = choices.model_copy(update={"primary": _primary(choices, [one.contender for one in entrants])})
     with disk.new_folder(out) as scratch:
-        asked, side = asking.ask(entrants, dataset.pairs, choices, key := Key(secrets.token_hex(32), ()))
+        asked = asking.ask(entrants, dataset.pairs, choices, key := Key(secrets.token_hex(32), ()))
         _check_enough(asked, choices)
         lock = _lock(out.name, dataset.info, entrants, choices, asked)
         key = dataclasses.replace(key, questions=tuple(asked.meant), unasked=tuple(asked.unasked))
-        bundle.write(scratch, _public(lock, asked, side), key, asked.files)
+        bundle.write(scratch, _public(lock, asked), key, asked.files)
         digests = {
             "public_sha256": bundle.public_digest(scratch),
             "key_sha256": bundle.file_digest(scratch / bundle.KEY),
@@ -65,7 +65,7 @@ def build(folders: Sequence[Path], dataset: Dataset, out: Path, choices: Choices
         lock = lock.model_copy(update=digests)
         disk.write_atomic(scratch / NAME, as_bytes(lock))
     flagged = Counter(flag for one in asked.main for flag in one.flags)
-    return Built(lock, flagged, Counter(one.kind for one in asked.meant if one.kind != bundle.MAIN), side)
+    return Built(lock, flagged, Counter(one.kind for one in asked.meant if one.kind != bundle.MAIN), _sides(asked))
 
 
 def _primary(choices: Choices, contenders: Sequence[Contender]) -> Primary:
@@ -132,7 +132,12 @@ def _design(choices: Choices, asked: Asked) -> power.Design:
     )
 
 
-def _public(lock: Lock, asked: Asked, side: int) -> Public:
+def _sides(asked: Asked) -> tuple[int, int]:
+    sides = {asked.sides[one.uid] for one in asked.main}
+    return min(sides), max(sides)
+
+
+def _public(lock: Lock, asked: Asked) -> Public:
     ethics = lock.ethics
     kept = (
         "Your answers and how long each took. Where you come from a platform, its name for you is kept as a salted "
@@ -155,6 +160,6 @@ def _public(lock: Lock, asked: Asked, side: int) -> Public:
         consent=ethics.consent,
         consent_version=ethics.consent_version,
         about=tuple((what, text) for what, text in told if text),
-        size=side,
+        size=_sides(asked)[1],
         questions=tuple(asked.shown),
     )

@@ -147,7 +147,7 @@ class Choices(_Model):
     methods: tuple[Text, ...] = ()
     """Labels of those that take part; empty: every method of the runs."""
     size: int | None = Field(default=None, ge=images.MIN_SIDE, le=4096)
-    """Side of every picture as it is shown, in pixels; by default the shortest side of any result."""
+    """Side of every picture as it is shown, in pixels; by default the shortest of any result on a question."""
     leave_out: tuple[Literal["identical", "near"], ...] = ()
     """Questions not to ask: of identical pictures, of pictures hard to tell apart. They count as ties, and are told."""
     rule: str = ""

@@ -1,8 +1,8 @@
 """A study's pictures: brought to one size that favours nobody, compared, and scrambled for checks.
 
-Every picture becomes a square of one side: the largest centred square, brought to size by `images.fit`. By default the
-side is the shortest of any result of the study, so that no picture is enlarged, and none shows more detail than another
-could. Files hold pixels and nothing else.
+Every picture becomes a square: the largest centred one, brought to size by `images.fit`. By default all pictures about
+one question of the data set get the shortest side of any of its results, so that no result is enlarged, and none shows
+more detail than another could. Files hold pixels and nothing else.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Difference:
 
 
 def side(sizes: Iterable[tuple[int, int]]) -> int:
-    """The shortest side of any picture."""
-    return min(min(size) for size in sizes)
+    """The shortest side of any picture; 0 where there is none."""
+    return min((min(size) for size in sizes), default=0)
 
 
 def difference(one: Image.Image, other: Image.Image) -> Difference:

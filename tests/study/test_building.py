@@ -99,7 +99,7 @@ def test_balance_by_photo_gives_photos_equal_shares(world: dict[str, Any], tmp_p
 
 def test_pictures_are_of_one_size_and_show_what_the_runs_hold(world: dict[str, Any], tmp_path: Path) -> None:
     study = build(world, tmp_path / "s")
-    assert study.public.size == 96  # the shortest side of any result
+    assert study.public.size == 96  # the shortest side of any result on each question
     for one in study.main:
         see = study.shown[one.id]
         for result, name in ((one.first, see.first), (one.second, see.second)):
@@ -113,6 +113,21 @@ def test_pictures_are_of_one_size_and_show_what_the_runs_hold(world: dict[str, A
         assert images.pixel_sha256(shown(study, see.input)) == images.pixel_sha256(
             images.fit(images.read(pair.image), 96)
         )
+
+
+def test_a_small_picture_shrinks_its_own_question_alone(world: dict[str, Any], tmp_path: Path) -> None:
+    edits = tmp_path / "edits"
+    edits.mkdir()
+    run = store.open_run(world["runs"][GOOD])
+    for at, cell in enumerate(run.cell_list()):
+        one = images.decode(run.image_bytes(cell), cell.file)
+        (one.resize((40, 40)) if at == 4 else one).save(edits / cell.source_file)
+    run_folder = imported(edits, world["dataset"], tmp_path / "run", "few")
+    choices = lock.check({"per_rater": FEW}, "test")
+    building.build([run_folder, *list(world["runs"].values())[:2]], world["dataset"], tmp_path / "s", choices)
+    study = bundle.open_study(tmp_path / "s")
+    sides = {(one.uid, shown(study, study.shown[one.id].first).size[0]) for one in study.main}
+    assert sides == {(uid, 40 if at == 4 else 96) for at, uid in enumerate(world["uids"])}
 
 
 def test_what_raters_can_see_names_no_method(world: dict[str, Any], tmp_path: Path) -> None:
