@@ -122,7 +122,7 @@ class Ethics(_Model):
         "Taking part is voluntary; you may stop at any time."
     )
     pay: str = ""
-    withdrawal: str = "You can withdraw your answers with the button at the foot of every page until you close it."
+    withdrawal: str = "You can withdraw your answers at any time with the button at the foot of every page."
     retention_days: int = Field(default=180, ge=1, le=3650)
     """Days after which a platform's identifier, kept for payment, is deleted."""
     contact: str = ""

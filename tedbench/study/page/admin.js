@@ -132,28 +132,21 @@ function record(name, held, found) {
   return [make("pre", { tabindex: "0", "aria-label": "What is held about " + name }, text),
     make("p", { class: "row" },
       button("Export as JSON", () => save(new Blob([text], { type: "application/json" }), "rater-" + name + ".json")),
-      button("Delete…", () => sure(name, found), "bad"))];
+      button("Delete…", () => erase(name, found), "bad"))];
 }
 
-function sure(name, found) {
-  const note = noted();
-  const erase = button("Delete all of it", async () => {
-    erase.disabled = true;
+function erase(name, found) {
+  const text = "Answers and identity of " + name + " will be deleted. This cannot be undone.";
+  sure({ heading: "Delete this rater?", text, yes: "Delete all of it", no: "Keep" }, async (note) => {
     try {
       await api("raters/" + encodeURIComponent(name), { method: "DELETE" });
       found.replaceChildren(make("p", {}, "All that was held about " + name + " has been deleted."));
-      dialog.close();
     } catch (error) {
       note.replaceChildren(spoken(error));
-      erase.disabled = false;
+      return false;
     }
-  }, "bad");
-  const dialog = make("dialog", { "aria-labelledby": "sure", on: { close: () => dialog.remove() } },
-    make("h2", { id: "sure" }, "Delete this rater?"),
-    make("p", {}, "Answers and identity of " + name + " will be deleted. This cannot be undone."), note,
-    make("p", { class: "go" }, button("Keep", () => dialog.close(), "main"), erase));
-  root.append(dialog);
-  dialog.showModal();
+    return true;
+  });
 }
 
 keep(before());

@@ -2,7 +2,8 @@
 // No template literals here: MTurk would take a dollar sign with a brace for a variable of its own.
 const data = JSON.parse(document.getElementById("data").textContent);
 const root = document.getElementById("study");
-const LEAST = 120;  // CSS pixels of a picture's longer side; what does not fit then scrolls
+const LEAST = 120;  // CSS pixels of a picture's longer side; what does not fit then scrolls,
+const BELOW = 170;  // and the results should fit with so much of what is below them
 const GAP = 8;  // between two pictures, as in page.css
 const PATIENCE = 30;  // seconds for a picture
 const LONGEST = 3600000;  // milliseconds; whoever went to lunch is not refused for it
@@ -53,6 +54,32 @@ function measure(done, of) {
   bar.setAttribute("aria-valuetext", done + " of " + of + " answered");
 }
 
+// Asks before `run`, which gets a note for its troubles and says false where it must be tried again.
+// left: for when somebody closes the dialog while it runs.
+function sure({ heading, text, yes, no }, run, left) {
+  const note = noted();
+  let going = false;
+  const go = button(yes, async () => {
+    going = go.disabled = true;
+    const done = await run(note);
+    going = go.disabled = false;
+    if (done !== false) dialog.close();
+  }, "bad");
+  const dialog = make("dialog", { "aria-labelledby": "sure" }, make("h2", { id: "sure" }, heading),
+    make("p", {}, text), note, make("p", { class: "go" }, button(no, () => dialog.close(), "main"), go));
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (going && left) left();
+  });
+  root.append(dialog);
+  dialog.showModal();
+}
+
+const WITHDRAW = {
+  heading: "Withdraw from the study?", text: "All your answers will be deleted. This cannot be undone.",
+  yes: "Withdraw and delete my answers", no: "Go on with the study",
+};
+
 // closed: why nobody may begin here; said: what there is to know before beginning.
 function consented(begin, { closed = "", said = "" } = {}) {
   const start = button("Begin", begin, "main");
@@ -96,22 +123,29 @@ function fit(pictures) {
   const talls = there.map((one) => one.naturalHeight);
   const natural = Math.max(...there.map((one) => one.naturalWidth), ...talls, there.length ? 1 : data.size || 512);
   const tall = there.length ? Math.max(...talls) / natural : 1;
-  const dots = window.devicePixelRatio || 1;
-  let side = (view.clientWidth - GAP) / 2;
-  for (let turn = 0; turn < 8; turn += 1) {
-    const times = natural <= 256 ? Math.floor(side * dots / natural) : 0;
-    side = times ? times * natural / dots : Math.floor(side * dots) / dots;
-    root.style.setProperty("--side", side + "px");
-    root.style.setProperty("--tall", side * tall + "px");
-    for (const one of pictures) {
-      one.style.width = (one.naturalWidth || natural) * side / natural + "px";
-      one.style.height = (one.naturalHeight || natural * tall) * side / natural + "px";
-      one.classList.toggle("pixels", times > 0);
-    }
-    const over = root.getBoundingClientRect().height - window.innerHeight;
-    if (over <= 0 || side <= LEAST) return;
-    side = Math.max(LEAST, side - over / (2 * tall));
+  const wide = (view.clientWidth - GAP) / 2;
+  const over = () => root.getBoundingClientRect().height - window.innerHeight;
+  const size = (wanted) => sized(pictures, natural, tall, wanted);
+  let side = size(wide);
+  for (let turn = 0; turn < 8 && over() > 0 && side > LEAST; turn += 1) {
+    side = size(Math.max(LEAST, side - over() / (2 * tall)));
   }
+  if (over() > 0) size(Math.min(wide, Math.max(LEAST, (window.innerHeight - BELOW) / tall)));
+}
+
+// Gives the pictures a longer side of at most so much, and returns it, in CSS pixels.
+function sized(pictures, natural, tall, wanted) {
+  const dots = window.devicePixelRatio || 1;
+  const times = natural <= 256 ? Math.floor(wanted * dots / natural) : 0;
+  const side = times ? times * natural / dots : Math.floor(wanted * dots) / dots;
+  root.style.setProperty("--side", side + "px");
+  root.style.setProperty("--tall", side * tall + "px");
+  for (const one of pictures) {
+    one.style.width = (one.naturalWidth || natural) * side / natural + "px";
+    one.style.height = (one.naturalHeight || natural * tall) * side / natural + "px";
+    one.classList.toggle("pixels", times > 0);
+  }
+  return side;
 }
 
 async function decoded(image, address) {
@@ -135,9 +169,10 @@ function ask(question, url, done) {
   const next = make("button", { type: "button", class: "main next", disabled: true, on: { click: send } },
     "Next", key("Enter"));
   const note = noted();
+  const large = screen.text.length > 120 ? "text long" : "text";
   const heading = show("Question " + (question.slot + 1) + " of " + question.of,
     make("div", { class: "pictures" }, figures[0].figure,
-      make("div", { class: "said" }, make("h3", {}, "Text"), make("p", { dir: "auto", class: "text" }, screen.text)),
+      make("div", { class: "said" }, make("h3", {}, "Text"), make("p", { dir: "auto", class: large }, screen.text)),
       figures[1].figure, figures[2].figure),
     note, make("div", { class: "answering", "data-n": groups.length }, ...groups.map((one) => one.set),
       make("p", { class: "go" }, next)));

@@ -80,7 +80,7 @@ function ended(heading, text, more) {
 }
 
 function put(state) {
-  const quit = ["question", "done"].includes(state.state) ? [button("Stop and withdraw", sure, "quiet")] : [];
+  const quit = ["question", "done"].includes(state.state) ? [button("Stop and withdraw", withdraw, "quiet")] : [];
   foot.replaceChildren(...quit);  // first: what is in the foot takes room from the pictures
   ({ ...views, ...backend.views }[state.state] || views.unknown)(state);
 }
@@ -102,25 +102,9 @@ async function copy(code, said) {
   said.textContent = "Copied";
 }
 
-function sure() {
-  const note = noted();
-  let going = false;
-  const quit = button("Withdraw and delete my answers", async () => {
-    going = quit.disabled = true;
-    await step(() => backend.withdraw(), note, "");
-    going = false;
-    dialog.close();
-  }, "bad");
-  const dialog = make("dialog", { "aria-labelledby": "sure" },
-    make("h2", { id: "sure" }, "Withdraw from the study?"),
-    make("p", {}, "All your answers will be deleted. This cannot be undone."), note,
-    make("p", { class: "go" }, button("Go on with the study", () => dialog.close(), "main"), quit));
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (going) turn += 0;  // nobody knows whether the server heard of it
-  });
-  root.append(dialog);
-  dialog.showModal();
+// Who leaves while it is under way sees what is so: nobody knows whether the server heard of it.
+function withdraw() {
+  sure(WITHDRAW, (note) => step(() => backend.withdraw(), note, ""), refresh);
 }
 
 window.addEventListener("pageshow", (event) => { if (event.persisted) refresh(); });

@@ -81,6 +81,8 @@ const backend = {
     rater = await identified();
     const found = record();
     if (found) return now(found);
+    kept(place("probe"), "1");
+    kept(place("probe"), null);
     return { state: "consent", said: keeps ? "" : "This browser keeps nothing. Do not reload or close this page before "
       + "you have downloaded your answers." };
   },
