@@ -2,9 +2,10 @@
 
 A rater's screens are of three kinds in an order drawn for them: new questions, mirrored repeats of earlier ones, and
 checks. Of new ones a rater holds a claim on as many as remain to be asked; at every step the claims are given back and
-made anew on the questions with the fewest answers and claims for their share. While nobody leaves, answers and claims
-of any two questions of equal share therefore differ by one at most; what a rater who left held falls to those who go
-on.
+made anew on the questions with the fewest answers and claims for their share, of equal ones on that whose pair of
+methods has the fewest. While nobody leaves, the answers and claims of any two questions, and of any two pairs, of equal
+share therefore differ by one at most, unless a rater is to see nearly every question. Of what is claimed, that with the
+fewest answers comes first, so that little is lacking where a rater leaves; what they held falls to those who go on.
 
 Sides: each question's first picture is on the left as often as on the right, give or take one; among what may be asked,
 a question whose side keeps the rater balanced goes first.
@@ -13,19 +14,21 @@ a question whose side keeps the rater balanced goes first.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tedbench.study.bundle import GOLD, INSTRUCTED, MAIN, Meant
 from tedbench.study.lock import LEFT, RIGHT, PerRater
 
+Numbers = NDArray[np.int64]
 REPEAT, CHECK = "repeat", "check"
 APART = 3
 """Screens between a question and its repeat, where the plan has room."""
-IDLE = 600.0
-"""Seconds after which a rater who does nothing holds no claim; coming back is welcome."""
+IDLE = 120.0
+"""Seconds after which a rater who does nothing holds no claim; coming back is welcome, and costs nobody anything."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,10 @@ def kinds(seed: int, number: int, per_rater: PerRater) -> tuple[str, ...]:
     """
     rng = np.random.default_rng([seed, number, 1])
     n = per_rater.questions
-    least = min(n - per_rater.repeats, max(per_rater.repeats, math.ceil(n / 2)))
-    repeats = set((least + rng.permutation(n - least)[: per_rater.repeats]).tolist())
-    free = [at for at in range(1, n) if at not in repeats] or [0]
-    checks = set(rng.permutation(free)[: per_rater.checks].tolist())
+    checks = set((1 + rng.permutation(n - 1)[: per_rater.checks]).tolist())
+    rest = [at for at in range(n) if at not in checks]
+    least = min(per_rater.new, max(per_rater.repeats, math.ceil(len(rest) / 2)))
+    repeats = {rest[least + int(k)] for k in rng.permutation(len(rest) - least)[: per_rater.repeats]}
     return tuple(REPEAT if at in repeats else CHECK if at in checks else MAIN for at in range(n))
 
 
@@ -79,10 +82,14 @@ class Allocation:
         self._gold = [one for one in questions if one.kind == GOLD]
         self._instructed = [one for one in questions if one.kind == INSTRUCTED]
         self._share = np.array([one.share for one in self._main])
+        self._pair = _numbered([tuple(sorted((one.first.label, one.second.label))) for one in self._main])
+        self._uid, self._photo = (_numbered([getattr(one, k) for one in self._main]) for k in ("uid", "image_id"))
+        self._pair_share = np.bincount(self._pair, self._share)
         self._sides = np.zeros((len(self._main), 2), dtype=np.int64)
         """Main questions answered or shown: first picture left, right."""
         self._claims = np.zeros(len(self._main), dtype=np.int64)
         self._raters: dict[int, _Rater] = {}
+        self._looked = -math.inf
 
     @property
     def counts(self) -> dict[str, int]:
@@ -143,6 +150,9 @@ class Allocation:
             del self._raters[number]
 
     def _release_idle(self, now: float) -> None:
+        if now < self._looked + self._idle / 100:  # not at every step, as there may be thousands
+            return
+        self._looked = now
         for rater in self._raters.values():
             if (rater.claims or rater.open) and now - rater.last > self._idle:
                 self._give_back(rater)
@@ -161,15 +171,11 @@ class Allocation:
         self._unclaim(rater)
         rng = np.random.default_rng([self._seed, rater.number, 2, len(rater.screens)])
         before = [self._index[s.question] for at, s in enumerate(rater.screens) if rater.kinds[at] == MAIN]
-        uids = [self._main[at].uid for at in before]
-        asked = np.array([uids.count(one.uid) for one in self._main])
-        # Sainte-Laguë's rule: with equal shares, the fewest first.
-        wanted = (self._sides.sum(1) + self._claims + 0.5) / self._share
-        wanted[list(set(before))] = math.inf
-        order = np.lexsort((rng.random(len(wanted)), asked, wanted))
         left = sum(kind == MAIN for kind in rater.kinds[len(rater.screens) :])
-        claims = [int(at) for at in order[:left] if math.isfinite(wanted[at])] or [int(order[0])]
-        chosen = min(claims, key=lambda at: self._rank(at, rater, before))
+        asked = np.bincount(self._uid[before], minlength=len(self._main))[self._uid]
+        order = self._lacking(before, asked, rng)
+        claims = [int(at) for at in order[:left] if at not in before] or [int(order[0])]
+        chosen = self._first(np.array(claims), rater, before, asked)
         flipped = self._flipped(chosen, rater, rng)
         rater.claims = [at for at in claims if at != chosen]
         self._claims[rater.claims] += 1
@@ -177,22 +183,30 @@ class Allocation:
         self._sides[rater.open] += 1
         return Screen(self._main[chosen].id, flipped)
 
-    def _rank(self, at: int, rater: _Rater, before: Sequence[int]) -> tuple[int, int, int, int]:
-        """Least for what this rater should see first: another photo, another pair of methods, the other side."""
-        one, seen = self._main[at], [self._main[k] for k in before]
-        labels = (one.first.label, one.second.label)
-        lean = self._lean(rater)
-        misfit = int(np.sign(self._sides[at, 0] - self._sides[at, 1]) == -np.sign(lean) != 0)
-        return (
-            sum(k.uid == one.uid for k in seen) + (bool(seen) and seen[-1].image_id == one.image_id),
-            misfit,
-            sum((k.first.label, k.second.label) == labels for k in seen),
-            self._place(at, rater.number),
-        )
+    def _lacking(self, before: list[int], asked: Numbers, rng: np.random.Generator) -> Numbers:
+        """Questions as they should be claimed, one after the other; what a rater has seen before comes last.
 
-    def _place(self, at: int, number: int) -> int:
-        """A random order of the questions for each rater."""
-        return int(np.random.default_rng([self._seed, number, 3, at]).integers(2**31))
+        Sainte-Laguë's rule, among questions and then among pairs of methods: with equal shares, the fewest first.
+        """
+        held, draw = self._sides.sum(1) + self._claims, rng.random(len(self._main))
+        wanted = (held + 0.5) / self._share
+        wanted[before] = math.inf
+        grouped, sizes = np.lexsort((draw, asked, wanted, self._pair)), np.bincount(self._pair)
+        turn = np.empty(len(held))
+        turn[grouped] = np.arange(len(held)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # place within the pair
+        lacking = (np.bincount(self._pair, held)[self._pair] + turn + 0.5) / self._pair_share[self._pair]
+        return np.lexsort((draw, asked, lacking, wanted))
+
+    def _first(self, claims: Numbers, rater: _Rater, before: list[int], asked: Numbers) -> int:
+        """What this rater should see first: another photo, the other side, what has the fewest answers."""
+        answers, lean = self._sides.sum(1), np.sign(self._lean(rater))
+        again = self._photo[claims] == (self._photo[before[-1]] if before else -1)
+        behind = np.sign(self._sides[claims, 0] - self._sides[claims, 1])
+        misfit = (behind == -lean) & (behind != 0)
+        pair = (np.bincount(self._pair, answers) / self._pair_share)[self._pair[claims]]
+        place = np.random.default_rng([self._seed, rater.number, 3]).random(len(self._main))  # the same at every step
+        keys = (place[claims], answers[claims] / self._share[claims], pair, misfit, asked[claims] + again)
+        return int(claims[np.lexsort(keys)[0]])
 
     def _lean(self, rater: _Rater) -> int:
         """Main screens of a rater with the first picture left, less those with it right."""
@@ -226,6 +240,12 @@ class Allocation:
         if one.expected in (LEFT, RIGHT):
             return Screen(one.id, bool(rng.integers(2)))
         return Screen(one.id, (one.expected == "first") == (side == RIGHT))
+
+
+def _numbered(names: Sequence[Hashable]) -> Numbers:
+    """Equal names, equal numbers from 0."""
+    numbers = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], dtype=np.int64)
 
 
 def forms(seed: int, per_rater: PerRater, questions: Sequence[Meant], raters: int) -> list[list[Screen]]:

@@ -52,12 +52,18 @@ class Rater:
 class Desk:
     """Every rater of a study. Its methods that take a connection run in the writing thread alone.
 
+    Args:
+        study: that is served.
+        database: that holds it; here nobody has begun to write yet.
+        open: whether somebody without a link may begin.
+        idle: see `allocation.IDLE`.
+
     Raises:
         UsageError: when made, if another process serves the study already.
     """
 
-    def __init__(self, study: Study, database: Database, open: bool = True) -> None:
-        self.study, self.database, self.open = study, database, open
+    def __init__(self, study: Study, database: Database, open: bool = True, idle: float = IDLE) -> None:
+        self.study, self.database, self.open, self._idle = study, database, open, idle
         self._by_token: dict[str, Rater] = {}
         self._by_id: dict[str, Rater] = {}
         self._next = self._finished = 0
@@ -178,7 +184,7 @@ class Desk:
             "started": len(here),
             "finished": self._finished,
             "withdrawn": sum(one.withdrawn for one in here),
-            "active": sum(now - one.seen < IDLE for one in going),
+            "active": sum(now - one.seen < self._idle for one in going),
             "answers": len(took),
             "planned": self.study.lock.sample.raters,
             "links_unused": len(self._by_id) - len(here),
@@ -188,7 +194,7 @@ class Desk:
         }
 
     def _empty(self) -> Allocation:
-        return Allocation(self.study.lock.seed, self.study.lock.per_rater, self.study.key.questions)
+        return Allocation(self.study.lock.seed, self.study.lock.per_rater, self.study.key.questions, self._idle)
 
     def _find(self, connection: sa.Connection, token: str) -> Rater:
         """Who has this token. A link made since the server started is in the database only."""

@@ -12,7 +12,7 @@ from tedbench.study.bundle import Study
 from tedbench.study.database import BUSY, said_by
 from tedbench.study.tables import META, sa
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
+PRAGMAS = ("synchronous=FULL", "secure_delete=ON")
 """What was answered survives a power cut; what was deleted is overwritten."""
 
 
@@ -55,6 +55,9 @@ def prepare(engine: sa.Engine, study: Study) -> None:
         raise StoreError(f"{shown} was made by another version of this suite; use that, or another database")
     if meta.get("study") != study.lock.tag:
         raise StoreError(f"{shown} holds answers to study {meta.get('study')}, not {study.lock.tag}; use another one")
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # the file keeps it, so only now that it is ours
 
 
 def _make(connection: sa.Connection, study: Study, found: set[str], shown: str) -> None:

@@ -35,6 +35,7 @@ except ImportError as missing:
 
 from tedbench.study import pages
 from tedbench.study.admin import Admin
+from tedbench.study.allocation import IDLE
 from tedbench.study.bundle import IMAGES, Study
 from tedbench.study.database import Database, Refused, open_database
 from tedbench.study.desk import Desk
@@ -58,6 +59,8 @@ class Site:
     """Whether anybody may begin, or only who has a link."""
     proxies: str = ""
     """Addresses, with commas between them, of reverse proxies whose X-Forwarded-For is believed; empty: nobody's."""
+    idle: float = IDLE
+    """Seconds after which what a rater was to be asked falls to others."""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -97,7 +100,7 @@ def app(study: Study, database: Database, site: Site) -> Guarded:
     Raises:
         UsageError: if the admin token is short, or another process serves the study.
     """
-    desk = Desk(study, database, site.open)
+    desk = Desk(study, database, site.open, site.idle)
     made = FastAPI(title=study.public.title, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     _Front(desk, site.limits).put_into(made)
     made.include_router(Admin(desk, site.admin_token, site.limits.admin).router())

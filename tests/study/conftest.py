@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -45,12 +47,17 @@ def picture(*seed: int) -> bytes:
     return file.getvalue()
 
 
+def results(a: str, b: str, turn: int) -> tuple[Result, Result]:
+    """First and second, which are no order of the methods."""
+    return (Result(a, a), Result(b, b)) if turn % 2 else (Result(b, b), Result(a, a))
+
+
 def questions(key: Key, labels: list[str], photos: int, texts: int = 1) -> tuple[Meant, ...]:
     """Every pair of methods on every text of every photo, four scrambled pictures and two instructions."""
     pairs = [(a, b) for at, a in enumerate(labels) for b in labels[at + 1 :]]
     share = 1 / (len(pairs) * photos * texts)
     main = [
-        Meant(key.name("question", uid, a, b), MAIN, uid, f"photo{photo}", Result(a, a), Result(b, b), share)
+        Meant(key.name("question", uid, a, b), MAIN, uid, f"photo{photo}", *results(a, b, photo), share)
         for photo in range(photos)
         for uid in (f"photo{photo}-text{text}" for text in range(texts))
         for a, b in pairs
@@ -150,6 +157,18 @@ class Served:
         finally:
             connection.close()
 
+    def raw(self, said: bytes, wait: float = 5.0) -> bytes:
+        """Send bytes as they are; all that comes back until the server hangs up, or says nothing for `wait` seconds."""
+        where, got = urlsplit(self.url), b""
+        with socket.create_connection((where.hostname, where.port), timeout=wait) as wire:
+            try:
+                wire.sendall(said)
+                while piece := wire.recv(65536):
+                    got += piece
+            except (TimeoutError, ConnectionError):
+                pass
+        return got
+
     def admin(self, method: str, path: str, token: str = ADMIN) -> Reply:
         return self.ask(method, path, Authorization=f"Bearer {token}")
 
@@ -247,6 +266,12 @@ def make_study() -> Callable[..., Study]:
 def served() -> Callable[..., AbstractContextManager[Served]]:
     """`with served(study, place, **site) as one`: a server in a process of its own."""
     return serving_of
+
+
+@pytest.fixture(scope="session")
+def helpers() -> ModuleType:
+    """This file, for fixtures that outlive a test."""
+    return sys.modules[__name__]
 
 
 @pytest.fixture(scope="session")
