@@ -4,10 +4,10 @@ An estimate is a smooth function of answers; ψ_i is what answer i moves it by (
 whole clusters g of size n_g gives the delete-one jackknife
 
     V_c = (G_c − 1)/G_c · Σ_g (n/(n − n_g) · Σ_{i in g} ψ_i)²      c: raters R, photos P, rater and photo at once RP
-    V   = max(V_RP, V_R + V_P − V_RP)
+    V   = max(V_1, V_R + V_P − V_RP)                               V_1: each answer a cluster of its own
 
 (the sum of Cameron, Gelbach and Miller 2011; its jackknife as MacKinnon, Nielsen and Webb, "Jackknife inference with
-two-way clustering", arXiv 2406.08880). The sum may turn out below V_RP, which is what independent answers would have;
+two-way clustering", arXiv 2406.08880). The sum may turn out below V_1, which is what independent answers would have;
 it is not let to. Quantiles are of t with
 
     ν = V² / Σ_c V_c²/(G*_c − 1),   at least min(G*_R, G*_P) − 1 and 1;   G*_c = n² / Σ_g n_g²
@@ -18,8 +18,8 @@ The pigeonhole bootstrap (Owen 2007), which draws raters and photos apart, has a
 much where answers are independent, so that V is what is left of it without 2 V_RP.
 
 A rate has Wilson's interval on n* = p (1 − p)/V answers. The side is no chance where it is balanced by design, so its
-effect is taken from ψ (y less the mean of its side). n* is at most what independent answers would have; where none
-differ, nothing shows how they depend, and n* is the smaller number of clusters. p values invert that interval.
+effect is taken from ψ (y less the mean of its side). Where answers do not differ, nothing shows how they depend, and n*
+is the smaller number of clusters. p values invert that interval.
 
 How often these intervals cover, and what others were tried: results/benchmarks/study_coverage.json.
 """
@@ -93,7 +93,7 @@ def variance(psi: Values, raters: NDArray[np.int64], photos: NDArray[np.int64]) 
     cells = np.unique(raters * (photos.max() + 1) + photos, return_inverse=True)[1]
     found = [_jackknife(psi, index) for index in (raters, photos, cells)]
     (v_r, g_r), (v_p, g_p), (v_rp, _) = found
-    value = max(v_rp, v_r + v_p - v_rp)
+    value = max(_jackknife(psi, np.arange(len(psi)))[0], v_r + v_p - v_rp)
     spread = sum(v**2 / (g - 1) for v, g in found)
     least = max(1.0, min(g_r, g_p) - 1.0)
     return Variance(value, max(least, value**2 / spread) if spread > 0 else least)
@@ -146,5 +146,4 @@ def _effective(mean: float, apart: Values, value: float, fewest: int) -> float:
     """n* of the top of the file; ties may make it larger than n, as they say more than a coin."""
     if np.ptp(apart) == 0 or not 0 < mean < 1:
         return float(fewest)
-    most = len(apart) * mean * (1 - mean) / float(apart.var())
-    return min(most, mean * (1 - mean) / value) if value > 0 else most
+    return mean * (1 - mean) / value

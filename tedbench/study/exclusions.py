@@ -4,7 +4,8 @@ failed_checks    checks answered wrongly in any aspect; `same` or `neither` is w
 changed_repeats  questions answered otherwise when shown again, in every aspect: which picture, not which side
 median_seconds   the median time of the rater's main screens and repeats
 unfinished       fewer screens answered than the design has
-status           what the platform says of the rater, where its export was given: returned, timed out, rejected
+status           what the platform says of the rater, where its export was given: returned, timed out, rejected,
+                 screened out
 
 Rules that read the answers to the questions themselves can tilt the rates: who prefers one method clearly changes less
 on repeats than who does not, so excluding for a single change raises clear preferences. Checks and times do not look at
@@ -79,8 +80,7 @@ def _judged(table: pd.DataFrame, rules: Exclusions, screens: int) -> pd.DataFram
     table["by_status"] = table["status"].isin(LEFT_OUT)
     flags = table[list(COLUMN.values())]
     table["excluded"] = flags.any(axis=1)
-    names = {column: rule for rule, column in COLUMN.items()}
-    table["why"] = [", ".join(names[c] for c in flags.columns if row[c]) for _, row in flags.iterrows()]
+    table["why"] = [", ".join(rule for rule, hit in zip(COLUMN, row, strict=True) if hit) for row in flags.to_numpy()]
     return table
 
 

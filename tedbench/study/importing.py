@@ -10,6 +10,7 @@ import base64
 import binascii
 import csv
 import dataclasses
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,11 +27,15 @@ MTURK = ("WorkerId", "AssignmentId", "AssignmentStatus", "Input.form", "Answer.a
 PROLIFIC = ("Participant id", "Status")
 COUNTED = ("APPROVED", "AWAITING REVIEW")
 """Prolific's statuses with which a rater's answers count."""
-LEFT_OUT = ("RETURNED", "TIMED-OUT", "REJECTED")
+LEFT_OUT = ("RETURNED", "TIMED-OUT", "REJECTED", "SCREENED OUT")
+ACTIVE = "ACTIVE"
+"""Still answering: what is there counts, as of anybody who has not finished."""
 LONGEST = 24 * 3600 * 1000
 """Milliseconds; no answer takes longer."""
 _Placed = tuple[Answer, str]
 """An answer, and where it stands."""
+_Names = tuple[str, str]
+"""A platform's participant as the server calls them, and as a page without a server does."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def read(paths: Sequence[Path], study: Study) -> Read:
     """
     placed: list[_Placed] = []
     notes: list[str] = []
-    statuses: dict[str, str] = {}
+    statuses: dict[_Names, str] = {}
     for path in paths:
         header = _header(path)
         if set(COLUMNS) <= header:
@@ -73,7 +78,7 @@ def read(paths: Sequence[Path], study: Study) -> Read:
     _unique(kept)
     notes += _unmatched(statuses, kept)
     found = sorted((one for one, _ in kept), key=lambda one: (one.rater, one.slot, one.aspect))
-    return Read(tuple(found), tuple(notes), statuses)
+    return Read(tuple(found), tuple(notes), {name: said for names, said in statuses.items() for name in names})
 
 
 def checked(answers: Iterable[Answer], study: Study) -> tuple[Answer, ...]:
@@ -178,7 +183,7 @@ def _form(cell: str, place: str) -> dict[int, tuple[str, bool]]:
     try:
         raw = json.loads(base64.b64decode(cell + "=" * (-len(cell) % 4), altchars=b"-_", validate=True))
         form = {int(one["slot"]): (str(one["question"]), bool(one["flipped"])) for one in raw}
-    except (binascii.Error, ValueError, KeyError, TypeError) as error:
+    except (binascii.Error, ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{place}: Input.form is not one of ours ({short(error)})") from error
     if len(form) != len(raw) or set(form) != set(range(len(form))):
         raise DataError(f"{place}: Input.form does not hold each slot from 0 on once")
@@ -191,7 +196,7 @@ def _assignment(
     try:
         screens = json.loads(row["Answer.answers"])
         found = [(_screen(one), dict(one["choices"])) for one in screens]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{place}: Answer.answers is not what our page sends ({short(error)})") from error
     if len({screen["slot"] for screen, _ in found}) != len(found):
         raise DataError(f"{place}: Answer.answers holds a slot twice")
@@ -208,24 +213,28 @@ def _screen(one: Mapping[str, Any]) -> dict[str, Any]:
     return {**numbers, "question": str(one["question"]), "flipped": bool(one["flipped"]), "at": str(one["at"])}
 
 
-def _prolific(path: Path, study: Study, notes: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _prolific(path: Path, study: Study, notes: list[str]) -> dict[_Names, str]:
+    found: dict[_Names, str] = {}
+    tag = study.lock.tag
     for number, row in rows_of.rows(path, PROLIFIC):
-        status = row["Status"].strip().upper()
-        if status not in (*COUNTED, *LEFT_OUT, "ACTIVE", "SCREENED OUT"):
-            known = ", ".join((*COUNTED, *LEFT_OUT))
-            raise DataError(f"{path}, row {number}: Status is {row['Status'][:40]!r}, none of {known}")
-        found[study.key.rater("prolific", row["Participant id"].strip())] = status
+        status, participant = row["Status"].strip().upper(), row["Participant id"].strip()
+        if status not in (known := (*COUNTED, *LEFT_OUT, ACTIVE)):
+            raise DataError(f"{path}, row {number}: Status is {row['Status'][:40]!r}, none of {', '.join(known)}")
+        if not participant:
+            raise DataError(f"{path}, row {number}: Participant id is empty")
+        # page/static.js has no secret, and hashes with the study's tag
+        unkeyed = hashlib.sha256("\0".join((tag, "prolific", participant)).encode()).hexdigest()[:24]
+        found[study.key.rater("prolific", participant), unkeyed] = status
     counts = Counter(found.values())
-    out = ", ".join(f"{counts[status]} {status}" for status in counts if status not in COUNTED)
+    out = ", ".join(f"{counts[status]} {status}" for status in LEFT_OUT if counts[status])
     if out:
         notes.append(f"{path.name}: not counted for their status: {out}")
     return found
 
 
-def _unmatched(statuses: Mapping[str, str], placed: Sequence[_Placed]) -> list[str]:
+def _unmatched(statuses: Mapping[_Names, str], placed: Sequence[_Placed]) -> list[str]:
     raters = {one.rater for one, _ in placed}
-    missing = sum(rater not in raters and status in COUNTED for rater, status in statuses.items())
-    unknown = len(raters - set(statuses)) if statuses else 0
+    missing = sum(raters.isdisjoint(names) and status in COUNTED for names, status in statuses.items())
+    unknown = len(raters - {name for names in statuses for name in names}) if statuses else 0
     told = [f"{missing} participants of Prolific's export who count have no answers here"] if missing else []
     return told + ([f"{unknown} raters with answers are not in Prolific's export"] if unknown else [])

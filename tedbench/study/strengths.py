@@ -7,8 +7,10 @@ Beaver 1977). `neither` is a tie, as it is in rates. Strengths β sum to 0. Inte
 times its score, and `crossed.variance`. The β are of the whole crowd: where photos and raters differ, they lie nearer
 to 0 than a single rater's.
 
-A maximum exists where every method can be reached from every other by wins and ties (Ford 1957). Where it does not,
-half a win of either method is added to each pair that was compared, ends are nan, and `separated` names the methods.
+A maximum exists where every method can be reached from every other by wins and ties (Ford 1957), unless the side or a
+tie explains all there is: where everybody clicked left, γ grows without end. Where there is none, half a win of either
+method on either side is added to each pair that was compared, ends are nan, and `separated` names the methods outside
+the largest set in which Ford's condition holds.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STEPS = 100
+ENDLESS = 15.0
+"""Logits; what grows so far (odds of 3 million to 1) has no maximum."""
 Values = NDArray[np.float64]
 
 
@@ -60,20 +64,17 @@ def fit(main: pd.DataFrame, labels: Sequence[str], reference: str, level: float 
     """
     import pandas as pd
 
-    x, outcome, weight = _data(main, labels)
     apart = _separated(main, labels)
-    if apart:
-        x, outcome, weight = _with_halves(x, outcome, weight)
-    tied = bool((outcome == 0).any())
-    theta, scores, hessian = _newton(x, outcome, weight, tied)
+    theta, scores, hessian, bounded = _fitted(*_data(main, labels), bool(apart))
     influence = scores[: len(main)] @ np.linalg.inv(hessian)
     raters, photos = (crossed.numbered(main[name].to_list()) for name in ("rater", "image_id"))
+    tied = len(theta) > len(labels)
     basis = _basis(len(labels))
     at = list(labels).index(reference)
 
     def ends(contrast: Values) -> tuple[float, float, float]:
         found = crossed.variance(influence @ contrast, raters, photos)
-        half = math.nan if apart or math.isnan(found.value) else found.quantile(level) * math.sqrt(found.value)
+        half = math.nan if not bounded or math.isnan(found.value) else found.quantile(level) * math.sqrt(found.value)
         value = float(contrast @ theta)
         return value, value - half, value + half
 
@@ -86,6 +87,16 @@ def fit(main: pd.DataFrame, labels: Sequence[str], reference: str, level: float 
     columns = ["label", "strength", "low", "high", "win", "win_low", "win_high"]
     side = ends(np.eye(len(theta))[len(labels) - 1])
     return Strengths(pd.DataFrame(made, columns=columns), *side, nu, len(main), apart)
+
+
+def _fitted(x: Values, outcome: Values, weight: Values, apart: bool) -> tuple[Values, Values, Values, bool]:
+    """What `_newton` gives, and whether it is a maximum of the answers alone."""
+    tied = bool((outcome == 0).any())
+    if not apart:
+        found = _newton(x, outcome, weight, tied)
+        if np.abs(found[0]).max() < ENDLESS:
+            return *found, True
+    return *_newton(*_with_halves(x, outcome, weight), tied), False
 
 
 def _won(difference: float, nu: float) -> float:
