@@ -36,7 +36,7 @@ def serve(
         bool, typer.Option("--invited", help="Only those with a personal link (`tedbench study links`).")
     ] = False,
     behind: Annotated[
-        str, typer.Option("--behind", help="Proxies, comma-separated, whose X-Forwarded-For is believed.")
+        str, typer.Option("--behind", help="Proxies, comma-separated, whose X-Forwarded-For is believed; never *.")
     ] = "",
 ) -> None:
     """Serve a study's page; answers are kept in a database. Ctrl-C ends it, and it goes on where it was.

@@ -48,9 +48,10 @@ TEXTS: Mapping[str, str] = {
         "as chance would have it. Intervals resample photos."
     ),
     "metrics": (
-        "How often a metric scored the preferred picture better, over decided answers; equal scores count half. The "
-        "ceiling is how often two raters of one question agree: no metric can be expected to pass it by much. Imagic's "
-        "authors warn that CLIP and LPIPS cannot faithfully assess an edit."
+        "How often a metric scored the preferred picture better, over decided answers; equal scores count half. "
+        "“Raters” is how often two raters of one question agree. The ceiling is what the best answer to each question "
+        "would reach, at most, where raters agree as often as that. Imagic's authors warn that CLIP and LPIPS cannot "
+        "faithfully assess an edit."
     ),
 }  # fmt: skip
 

@@ -36,7 +36,7 @@ def under(make_study: Callable[..., Study], tmp_path: Path) -> Callable[..., tup
 
 @pytest.mark.slow
 def test_200_raters_are_served_within_a_fifth_of_a_second(place: Place, under: Any) -> None:
-    wanted, found = under(place("steady"), 26)
+    wanted, found = under(place("steady"), 12)
     assert found["ends"] == {"done": RATERS}
     assert (found["acknowledged"], found["lost"], found["surplus"]) == (wanted, 0, 0)
     assert set(found["replies"]) == {"200"}, "nobody is sent away"
