@@ -134,9 +134,14 @@ def paths(fields: Mapping[str, Any], out: Path) -> dict[str, str]:
     its models beside it. Since `lora` can be a word of a method and a folder too, a text is a path where it has a
     separator or stands in one of `PATHS`, and something of that name exists.
     """
+    return {name: os.path.relpath(path, out) for name, path in places(fields).items()}
+
+
+def places(fields: Mapping[str, Any]) -> dict[str, Path]:
+    """The fields of a method that name something on this disk, see `paths`."""
     texts = {name: value for name, value in fields.items() if isinstance(value, str) and value}
     named = {name: Path(value).expanduser() for name, value in texts.items() if os.sep in value or name in PATHS}
-    return {name: os.path.relpath(path, out) for name, path in named.items() if naming.exists(path)}
+    return {name: path for name, path in named.items() if naming.exists(path)}
 
 
 def override(config: RunConfig, flags: Flags) -> RunConfig:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tedbench import archive, ranges, store
+from tedbench import archive, ranges, store, sweeps
 from tedbench.disk import as_json, read_json, read_lines
 from tedbench.errors import StoreError, short
 from tedbench.store import RunFolder
@@ -22,6 +23,8 @@ Key = tuple[str, str, int | None, float | None]
 """uid, method, seed, strength."""
 STATES = ("ok", "failed", "missing")
 KINDS = ("run", "import")
+_KEY = r"(\.[0-9a-f]{8})?"
+"""Of a sweep, in the names of its files; runs of the first format have none."""
 ENDLESS = 1e308
 """What JSON holds for the end of a range that has none."""
 _BYTES_A_ROW = 4096
@@ -127,8 +130,13 @@ def _at_home(cell: Cell) -> bool:
     """Whether image and record of a row are where a run writes them, see `tedbench.sweeps`."""
     if not (_number(cell.seed) and _number(cell.strength)):
         return False
-    image = f"images/{cell.method}/{cell.uid}/s{cell.seed}-{ranges.shown(cell.strength or 0.0)}.png"
-    return cell.file in ("", image) and cell.facts in ("", f"sweeps/{cell.method}/{cell.uid}/s{cell.seed}.json")
+    # Between the row's own name and the ending stands the key; the folder is the label under which it was made.
+    image = rf"{re.escape(f'{cell.uid}/s{cell.seed}-{ranges.shown(cell.strength or 0.0)}')}{_KEY}\.png"
+    record = rf"{re.escape(f'{cell.uid}/s{cell.seed}')}{_KEY}\.json"
+    return bool(
+        (not cell.file or re.fullmatch(rf"images/[^/]+/{image}", cell.file))
+        and (not cell.facts or re.fullmatch(rf"sweeps/[^/]+/{record}", cell.facts))
+    )
 
 
 def _rows(run: RunFolder, cells: Sequence[Cell]) -> Iterable[str]:
@@ -191,15 +199,17 @@ def _sweeps(run: RunFolder, cells: Sequence[Cell]) -> Iterable[str]:
     for name, rows in by_record.items():
         if name and not (archive.is_name(name) and name.startswith("sweeps/")):
             yield f"cells.jsonl names {name[:80]!r} as a record"
-        elif name and (run.path / name).is_file() and _recorded(run.path / name) != rows:
+        elif name and (run.path / name).is_file() and not _recorded(run.path / name, rows):
             yield f"{name} and cells.jsonl say different things of its cells"
 
 
-def _recorded(path: Path) -> list[Cell] | None:
+def _recorded(path: Path, rows: Sequence[Cell]) -> bool:
+    """Whether a record holds these rows, perhaps among others; what it holds is what a sweep keeps of a cell."""
     try:
-        return [Cell(**row) for row in read_json(path)["cells"]]
-    except (KeyError, TypeError, RecursionError, StoreError):
-        return None
+        kept = [dict(row) for row in read_json(path)["cells"]]
+    except (KeyError, TypeError, ValueError, RecursionError, StoreError):
+        return False
+    return all(sweeps.kept_of(cell) in kept for cell in rows if cell.status != "missing")
 
 
 def _scores(run: RunFolder) -> Iterable[str]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from tedbench import facts, images, naming, ranges, registry
-from tedbench.config import MethodConfig
+from tedbench import facts, keys, naming, ranges, registry, sources
+from tedbench.config import MethodConfig, places
 from tedbench.errors import DataError, PluginError, TedbenchError, UsageError, short
 from tedbench.types import EditPair, Method, Strength
 
@@ -20,9 +19,6 @@ CONTRACT = ("strength", "fit", "edit")
 """What the class of a method has, see `types.Method`."""
 RESERVED = ("name", "spec", "label", "strengths")
 """Keys of a configuration that are no fields, so a field of that name could not be set."""
-
-OURS = "tedbench-editing"
-"""The distribution that our methods come in."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,8 @@ class Contender:
     fields: Mapping[str, Any]
     """Its whole configuration, resolved and as JSON holds it."""
     knob: Strength
+    model: str = ""
+    """What it said of its model when it was loaded, where it cannot say that before."""
 
     def recorded(self) -> dict[str, Any]:
         """What run.json keeps of it: enough to build it again."""
@@ -48,18 +46,42 @@ class Contender:
         """What run.json keeps of its strength, so that a report can name it and need not load the method."""
         return {"name": self.knob.name, "symbol": self.knob.symbol, "default": self.knob.default}
 
-    def code(self) -> list[str]:
-        """Hex sha256 of the file that its class is written in, alone in a list; empty where there is no such file.
+    @cached_property
+    def code(self) -> str:
+        """Digest of the code that its class runs, see `sources`; empty where there is none to read."""
+        return sources.digest(type(self.method))
 
-        Empty for ours too: they are written in many files, and a run records the version and commit of these.
+    @cached_property
+    def revision(self) -> str:
+        """What it says of its model without loading it; empty where it says nothing.
+
+        Raises:
+            TedbenchError: as the model is at fault.
+            PluginError: for whatever else it raises.
         """
-        if registry.find("method", registry.parse(self.spec)[0]).package == OURS:
-            return []
+        ask = getattr(self.method, "revision", None)
+        if not callable(ask):
+            return self.model
         try:
-            source = inspect.getsourcefile(type(self.method))
-            return [images.sha256(Path(source).read_bytes())] if source else []
-        except (OSError, TypeError):  # from an archive, or made at run time
-            return []
+            with contextlib.chdir("."):
+                return str(ask())
+        except (TedbenchError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise PluginError(f"method {self.label!r} cannot tell its model: {short(error)}") from error
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of what moves its pixels, whatever it is called; see `keys.of_method`."""
+        target = registry.find("method", registry.parse(self.spec)[0]).target
+        known = {name: value for name, value in self.fields.items() if name != "model" or not self.revision}
+        found = {name: keys.of_place(path) for name, path in places(known).items() if name not in keys.EXECUTION}
+        return keys.of_method(target, self.code, self.revision, {**known, **found})
+
+    @property
+    def silent(self) -> bool:
+        """Whether only loading tells which model it has."""
+        return not self.revision and hasattr(self.method, "prepare")
 
 
 def build(configs: Sequence[MethodConfig]) -> list[Contender]:

@@ -57,8 +57,13 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"{path} cannot be written ({error.strerror or error}); nothing was kept there") from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and durably.
+def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        path: of the file; its folder is there.
+        data: what it is to hold.
+        durable: whether it has reached the disk when this returns; else a power cut may leave it empty.
 
     Raises:
         StoreError: if the disk is full or read-only; a file that was there stays as it was.
@@ -69,7 +74,8 @@ def write_atomic(path: Path, data: bytes) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             Path(name).chmod(0o644)
             Path(name).replace(path)
         finally:

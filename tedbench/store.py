@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCORE_COLUMNS = ("uid", "image_id", "category", "method", "seed", "strength", "metric", "value")
-FILES = ("run.json", "pairs.jsonl", "cells.jsonl", "images", "sweeps", "scores.parquet", "metrics.json", "answers")
+FILES = (
+    "run.json", "pairs.jsonl", "cells.jsonl", "images", "sweeps", "events.jsonl", "scores.parquet", "metrics.json",
+    "answers",
+)  # fmt: skip
 INCOMPLETE = "incomplete"
 """Stands for the digest of the cells where an image could not be read: scoring tries again, a report shows the gap."""
 _KEY = ["uid", "method", "seed", "strength", "metric"]

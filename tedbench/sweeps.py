@@ -1,24 +1,28 @@
-"""One sweep: a method fits one pair with one seed, then edits it at every strength. The unit that is done or redone.
+"""One sweep: a method fits one pair with one seed, then edits it at every strength that is not there yet.
 
-Its images are written first, its record last: where a record stands whose images are what it says, the sweep is done.
+Its images are written first, its record next, its line in the journal last: what has a line is done. Images carry the
+sweep's key, so that those of another configuration stay beside them and are told apart.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import math
-import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tedbench import disk, facts, images, memory, ranges
+from tedbench import disk, images, keys, ranges
 from tedbench.contenders import Contender
-from tedbench.errors import PluginError, StoreError, short
+from tedbench.journal import Entry
 from tedbench.types import Cell, EditPair
+from tedbench.worker import Outcome
+
+EXECUTION = ("model", "device", "dtype", "threads", "batches")
+"""Noted facts that say how a sweep was computed; a run keeps their distinct values."""
+KEPT = ("strength", "status", "file", "sha256", "error", "fit_seconds", "edit_seconds", "host_bytes", "device_bytes")
+"""Of a cell, what an entry keeps; the rest is the question's and the method's."""
 
 
 @dataclass(frozen=True)
@@ -29,82 +33,116 @@ class Sweep:
     pair: EditPair
     seed: int
 
+    @cached_property
+    def key(self) -> str:
+        """What moves its pixels, see `keys.of_sweep`."""
+        return keys.of_sweep(self.contender.key, self.pair, self.seed)
+
+    @property
+    def name(self) -> str:
+        """For people: `imagic/dog.png--a-cat/s0`."""
+        return f"{self.contender.label}/{self.pair.uid}/s{self.seed}"
+
     @property
     def record(self) -> str:
         """Path of its record inside the run folder."""
-        return str(PurePosixPath("sweeps", self.contender.label, self.pair.uid, f"s{self.seed}.json"))
+        return str(PurePosixPath("sweeps", f"{self.name}.{self.key[: keys.SHOWN]}.json"))
 
     def image(self, strength: float) -> str:
         """Path of one of its images inside the run folder."""
-        name = f"s{self.seed}-{ranges.shown(strength)}.png"
-        return str(PurePosixPath("images", self.contender.label, self.pair.uid, name))
+        name = f"{self.name}-{ranges.shown(strength)}.{self.key[: keys.SHOWN]}.png"
+        return str(PurePosixPath("images", name))
 
     def blank(self, status: str, error: str) -> tuple[Cell, ...]:
         """A row a strength, without an image."""
+        return tuple(self.cell(strength, status, error) for strength in self.contender.strengths)
+
+    def cell(self, strength: float, status: str, error: str = "") -> Cell:
+        """A row without an image."""
         pair, label = self.pair, self.contender.label
-        return tuple(
-            Cell(pair.uid, pair.image_id, pair.category, label, self.seed, strength, status, error=error)
-            for strength in self.contender.strengths
-        )
+        return Cell(pair.uid, pair.image_id, pair.category, label, self.seed, strength, status, error=error)
 
 
 @dataclass(frozen=True)
-class Done:
-    """A sweep that was done: its rows, and what it had to say."""
+class Found:
+    """What is on disk of a sweep."""
 
-    cells: tuple[Cell, ...]
-    facts: Mapping[str, Any]
+    cells: Mapping[float, Cell]
+    """By strength, those that stand: images that are what they were, and failures."""
+    how: Mapping[str, Any]
+    """Facts of `EXECUTION`."""
+    damaged: bool = False
+    """Whether anything that was done is gone or altered."""
+
+    def lacks(self, strengths: Sequence[float], retry_failed: bool) -> tuple[float, ...]:
+        """The strengths that are to be done."""
+        there = {s for s, cell in self.cells.items() if cell.status == "ok" or not retry_failed}
+        return tuple(strength for strength in strengths if strength not in there)
 
 
-@dataclass(frozen=True)
-class _Made:
-    pngs: tuple[bytes, ...]
-    fit_seconds: float
-    edit_seconds: float
-    peak: memory.Peak
+NOTHING = Found({}, {})
 
 
-def done(sweep: Sweep, out: Path) -> Done | str:
-    """What is on disk of a sweep, or why it is to be done: `new`, or `damaged` where it was done once."""
-    if not (out / sweep.record).exists():
-        return "new"
+def found(sweep: Sweep, entry: Entry | None, out: Path, settled: bool) -> Found:
+    """What of an entry stands.
+
+    Args:
+        sweep: whose entry it is.
+        entry: of the journal.
+        out: the run's folder.
+        settled: whether size and time tell that a file is what it was; else its content does.
+    """
+    if entry is None:
+        return NOTHING
     try:
-        record = disk.read_json(out / sweep.record)
-        cells = tuple(Cell(**cell) for cell in record["cells"])
-        found = Done(cells, dict(record["facts"]))
-    except (StoreError, KeyError, TypeError, ValueError):
-        return "damaged"
-    whole = [cell.strength for cell in cells] == list(sweep.contender.strengths)
-    return found if whole and all(_stands(cell, out) for cell in cells) else "damaged"
+        record = out / entry["record"]
+        if record.stat().st_size != entry["record_size"]:
+            return dataclasses.replace(NOTHING, damaged=True)
+        kept = {}
+        for row in entry["cells"]:
+            if row["status"] != "ok" or _stands(out / row["file"], row, settled):
+                kept[float(row["strength"])] = _cell(sweep, row, entry["record"])
+        return Found(kept, dict(entry["how"]), len(kept) < len(entry["cells"]))
+    except (OSError, KeyError, TypeError, ValueError):
+        return dataclasses.replace(NOTHING, damaged=True)
 
 
-def run(sweep: Sweep, out: Path) -> Done:
-    """Do a sweep and write it down. Whatever the method raises becomes rows; what the disk says is an error.
+def rows(sweep: Sweep, entry: Entry | None) -> dict[float, Cell]:
+    """The rows of an entry, by strength, whether they stand or not."""
+    try:
+        return {float(row["strength"]): _cell(sweep, row, entry["record"]) for row in entry["cells"]} if entry else {}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def write(sweep: Sweep, outcome: Outcome, before: Found, out: Path) -> tuple[Found, Entry]:
+    """Write what a sweep gave, beside what stands of it.
+
+    Args:
+        sweep: that was done.
+        outcome: at the strengths that were asked for.
+        before: what stands.
+        out: the run's folder.
+
+    Returns:
+        What is there now, and the entry that makes it count.
 
     Raises:
         StoreError: if the disk is full or read-only.
     """
-    with facts.noted() as noted:
-        try:
-            made = _make(sweep)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  (a method can raise anything, `sys.exit()` too; the run goes on)
-            return _write_failed(sweep, noted, error, out)
-    # A fit that was looked up says what making it took; finding it is no measure of a method.
-    said = noted.get("fit_seconds")
-    fit_seconds = said if isinstance(said, float) else made.fit_seconds
-    cells = []
-    for cell, strength, png in zip(sweep.blank("ok", ""), sweep.contender.strengths, made.pngs, strict=True):
-        file = sweep.image(strength)
-        _write(out / file, png)
-        cell = dataclasses.replace(cell, fit_seconds=fit_seconds, edit_seconds=made.edit_seconds)
-        cell = dataclasses.replace(cell, host_bytes=made.peak.host, device_bytes=made.peak.device)
-        cells.append(dataclasses.replace(cell, file=file, sha256=images.sha256(png)))
-    return _write_record(sweep, cells, kept(noted), "", out)
+    rows = {strength: kept_of(cell) for strength, cell in before.cells.items()}
+    for strength, data, error in zip(outcome.strengths, outcome.images, outcome.errors, strict=True):
+        cell = sweep.cell(strength, "ok" if data is not None else "failed", error)
+        if data is not None:
+            cell = dataclasses.replace(cell, file=sweep.image(strength), sha256=images.sha256(data))
+            _write(out / cell.file, data)
+        measured: dict[str, Any] = {"fit_seconds": outcome.fit_seconds, "edit_seconds": outcome.edit_seconds,
+                    "host_bytes": outcome.peak.host, "device_bytes": outcome.peak.device}  # fmt: skip
+        rows[strength] = kept_of(dataclasses.replace(cell, **measured) if data is not None else cell)
+    return _entered(sweep, [rows[s] for s in sorted(rows)], outcome.facts, outcome.traceback, out)
 
 
-def repeat(sweep: Sweep, made: Done, out: Path) -> Done:
+def repeat(sweep: Sweep, made: Found, out: Path) -> tuple[Found, Entry]:
     """Another seed of a method that draws no noise: the same images again, and where they come from.
 
     Args:
@@ -115,92 +153,59 @@ def repeat(sweep: Sweep, made: Done, out: Path) -> Done:
     Raises:
         StoreError: if the disk is full or read-only, or an image has just been taken away.
     """
-    cells = []
-    for cell, strength in zip(made.cells, sweep.contender.strengths, strict=True):
-        file = sweep.image(strength)
+    rows, seed = [], None
+    for strength, cell in sorted(made.cells.items()):
+        file, seed = sweep.image(strength), cell.seed
         with disk.explained(out / cell.file):
             data = (out / cell.file).read_bytes()
         _write(out / file, data)
-        cells.append(dataclasses.replace(cell, seed=sweep.seed, file=file))
-    return _write_record(sweep, cells, {"as_seed": made.cells[0].seed, **made.facts}, "", out)
+        rows.append(kept_of(dataclasses.replace(cell, file=file)))
+    return _entered(sweep, rows, {"as_seed": seed, **made.how}, "", out)
 
 
-def _write_failed(sweep: Sweep, noted: Mapping[str, Any], error: BaseException, out: Path) -> Done:
-    trace = "".join(traceback.format_exception(error))
-    return _write_record(sweep, sweep.blank("failed", short(error)), kept(noted), _text(trace), out)
+def _entered(
+    sweep: Sweep, rows: list[dict[str, Any]], facts: Mapping[str, Any], trace: str, out: Path
+) -> tuple[Found, Entry]:
+    record = disk.as_json({"format": 2, "key": sweep.key, "cells": rows, "facts": dict(facts),
+                           **({"traceback": trace} if trace else {})})  # fmt: skip
+    _write(out / sweep.record, record)
+    how = {name: facts[name] for name in EXECUTION if name in facts}
+    placed = [{**row, **_stat(out / row["file"])} if row["status"] == "ok" else row for row in rows]
+    entry = {"key": sweep.key, "record": sweep.record, "record_size": len(record), "how": how, "cells": placed}
+    cells = {float(row["strength"]): _cell(sweep, row, sweep.record) for row in rows}
+    return Found(cells, how), entry
 
 
-def _write_record(sweep: Sweep, cells: Sequence[Cell], said: dict[str, Any], trace: str, out: Path) -> Done:
-    done = Done(tuple(dataclasses.replace(cell, facts=sweep.record) for cell in cells), said)
-    record = {"format": 1, "cells": [dataclasses.asdict(cell) for cell in done.cells], "facts": said}
-    _write(out / sweep.record, disk.as_json({**record, "traceback": trace} if trace else record))
-    return done
+def _cell(sweep: Sweep, row: Mapping[str, Any], record: str) -> Cell:
+    blank = sweep.cell(float(row["strength"]), row["status"])
+    return dataclasses.replace(blank, **{name: row[name] for name in KEPT if name in row}, facts=record)
 
 
-def _make(sweep: Sweep) -> _Made:
-    method, pair, strengths = sweep.contender.method, sweep.pair, sweep.contender.strengths
-    with contextlib.chdir("."):  # comes back here, wherever the method goes: the next photo's path may be relative
-        forgotten, started = memory.forget(), time.perf_counter()
-        state = method.fit(pair, sweep.seed)
-        fitted = time.perf_counter()
-        edits = list(method.edit(pair, state, strengths, sweep.seed))
-        edited = time.perf_counter()
-        if len(edits) != len(strengths):
-            raise PluginError(f"{len(edits)} images for {len(strengths)} strengths; a method must give one each")
-        peak = memory.peak(forgotten)
-        return _Made(tuple(images.encode_png(edit) for edit in edits), fitted - started, edited - fitted, peak)
+def kept_of(cell: Cell) -> dict[str, Any]:
+    """What records and the journal keep of a cell."""
+    every = {name: getattr(cell, name) for name in KEPT}
+    return {name: value for name, value in every.items() if value not in (None, "")}
 
 
-def _write(path: Path, data: bytes) -> None:
+def _stat(path: Path) -> dict[str, int]:
     with disk.explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    disk.write_atomic(path, data)
+        stat = path.stat()
+    return {"size": stat.st_size, "ctime_ns": stat.st_ctime_ns}
 
 
-def _stands(cell: Cell, out: Path) -> bool:
-    if cell.status != "ok":
-        return True
+def _stands(path: Path, row: Mapping[str, Any], settled: bool) -> bool:
     try:
-        return images.sha256((out / cell.file).read_bytes()) == cell.sha256
+        stat = path.stat()
+        if stat.st_size != row["size"]:
+            return False
+        same = settled and bool(stat.st_ctime_ns == row["ctime_ns"])
+        return same or bool(images.sha256(path.read_bytes()) == row["sha256"])
     except OSError:
         return False
 
 
-def kept(noted: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts as JSON holds them, and the names of those that it cannot hold as `unstorable`: no image is lost for one.
-
-    Tuples become lists, numpy's numbers plain ones, and what is no finite number `nan`, `inf`, `-inf`.
-    """
-    plain, unstorable = {}, []
-    for key, value in noted.items():
-        name = _text(key)
-        try:
-            held = _as_json(value)
-            disk.as_json({"facts": {name: held}})  # as deep as it will be written
-        except Exception:  # noqa: BLE001  (a number of 5000 digits, a list that holds itself, an object that raises)
-            unstorable.append(name)
-        else:
-            plain[name] = held
-    return {**plain, "unstorable": unstorable} if unstorable else plain
-
-
-def _as_json(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(float(value))
-    if isinstance(value, list | tuple):
-        return [_as_json(item) for item in value]
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {_text(name): _as_json(item) for name, item in value.items()}
-    single = value.item() if hasattr(value, "item") else None  # a number of numpy or torch
-    if isinstance(single, bool | int | float | str):
-        return _as_json(single)
-    raise TypeError(type(value).__name__)
-
-
-def _text(text: str) -> str:
-    """Text that a file can hold: half surrogate pairs become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all; the journal's sync comes later, and content tells whether this had reached the disk."""
+    with disk.explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    disk.write_atomic(path, data, durable=False)

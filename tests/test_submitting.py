@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 import zipfile
@@ -75,7 +76,7 @@ def test_submission_json_names_every_file_by_its_hash(toy: Path, tmp_path: Path)
     }
     assert said["cells"] == {"ok": 4, "failed": 0, "missing": 0}
     whole = {path.relative_to(toy).as_posix() for path in toy.rglob("*") if path.is_file()}
-    assert set(files) == whole
+    assert set(files) == whole - {"events.jsonl", "sweeps/done.jsonl"}  # of use to a runner alone
 
 
 def test_images_go_in_where_a_licence_allows_it_or_when_asked_for(
@@ -168,7 +169,7 @@ def test_no_path_of_the_machine_is_packed(toy: Path, tmp_path: Path) -> None:
     assert packed["methods"]["identity"]["model"] == "…/sd15"
     assert packed["dataset"]["location"] == ""
     assert "run.json command 3" in done.shortened and "run.json dataset location, left out" in done.shortened
-    assert any(what.endswith("s0.json traceback") for what in done.shortened)
+    assert any(re.search(r"/s0\.[0-9a-f]{8}\.json traceback$", what) for what in done.shortened)
     assert json.loads(files["submission.json"])["shortened"] == list(done.shortened)
     assert files["pairs.jsonl"] == (run / "pairs.jsonl").read_bytes()
 

@@ -28,11 +28,13 @@ from tedbench import (
     store,
     strangers,
     submitting,
+    sweeps,
     verifying,
 )
 from tedbench.config import MethodConfig, RunConfig
 from tedbench.datasets import drawn as drawing
 from tedbench.errors import Differs, StoreError, TedbenchError, Unverified, UsageError
+from tedbench.types import Cell
 from tedbench.verifying import CLAIMED, CONFIRMED, DIFFERS, UNVERIFIED, Given, Verification
 
 Files = dict[str, bytes]
@@ -244,10 +246,6 @@ def move_a_category(files: Files, said: dict[str, Any]) -> None:
     put_rows(files, "pairs.jsonl", rows)
     cells = [row | {"category": "easy"} if row["uid"] == uid else row for row in rows_of(files, "cells.jsonl")]
     put_rows(files, "cells.jsonl", cells)
-    for name in {row["facts"] for row in cells if row["uid"] == uid}:
-        record = json.loads(files[name])
-        record["cells"] = [row | {"category": "easy"} for row in record["cells"]]
-        files[name] = json.dumps(record).encode()
     scores = scores_of(files)
     scores.loc[scores["uid"] == uid, "category"] = "easy"
     put_scores(files, scores)
@@ -303,7 +301,8 @@ def follow(files: Files, said: dict[str, Any]) -> None:
     for row in rows_of(files, "cells.jsonl"):
         by_record.setdefault(row["facts"], []).append(row)
     for name, rows in by_record.items():
-        files[name] = json.dumps(json.loads(files[name]) | {"cells": rows}).encode()
+        kept = [sweeps.kept_of(Cell(**row)) for row in rows]
+        files[name] = json.dumps(json.loads(files[name]) | {"cells": kept}).encode()
     recount(files, said)
 
 

@@ -13,8 +13,9 @@ from tedbench.cli.checking import check
 from tedbench.cli.data import data_app
 from tedbench.cli.demonstration import demo
 from tedbench.cli.importing import import_
+from tedbench.cli.keeping import gc, merge, status
 from tedbench.cli.publishing import export, submit, verify
-from tedbench.cli.running import run
+from tedbench.cli.running import plan, run
 from tedbench.cli.scoring import report, score
 from tedbench.cli.stopping import Terminated, on_sigterm
 from tedbench.cli.study import study_app
@@ -69,7 +70,11 @@ def list_plugins(
 
 app.add_typer(data_app, name="data")
 app.command("check")(check)
+app.command("plan")(plan)
 app.command("run")(run)
+app.command("status")(status)
+app.command("merge")(merge)
+app.command("gc")(gc)
 app.command("import")(import_)
 app.command("score")(score)
 app.command("report")(report)

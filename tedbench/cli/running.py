@@ -5,124 +5,71 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING
 
 import typer
 
+from tedbench.cli.keeping import length, size
 from tedbench.cli.options import DataOption
+from tedbench.cli.run_options import (
+    CaptionsName,
+    DatasetName,
+    DeviceOption,
+    ExtrapolateOption,
+    FailFastOption,
+    FieldsOption,
+    LimitOption,
+    MethodsOption,
+    ModelOption,
+    OutOption,
+    RetryFailedOption,
+    SeedsOption,
+    ShardOption,
+    SourceArgument,
+    SourceName,
+    StrengthsOption,
+    ThreadsOption,
+    TimeLimitOption,
+)
 from tedbench.cli.stopping import Terminated
 from tedbench.errors import UsageError
 
 if TYPE_CHECKING:
     from tedbench.config import RunConfig
-    from tedbench.runner import Ran
+    from tedbench.planning import Line
+    from tedbench.progress import Ran
 
 SHOWN = 10
 """Failures that are named; all of them are in cells.jsonl."""
 
 
 def run(
-    source: Annotated[
-        Optional[Path],  # noqa: UP045  (typer reads the annotation at run time)
-        typer.Argument(
-            metavar="CONFIG.toml | RUN",
-            help="A TOML file that says what to run, or the folder of a run, to go on with it. Flags overrule both.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(
-            "--out", help="Run folder, e.g. results/NAME; an interrupted run there goes on.", show_default=False
-        ),
-    ] = None,
-    method: Annotated[
-        list[str],
-        typer.Option(
-            "--method",
-            metavar="SPEC",
-            help="NAME, NAME@PRESET, NAME?field=value or module:Class; may be repeated. `tedbench list` shows names.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006  (typer copies it)
-    dataset: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--dataset", metavar="NAME", help="tedbench, tedbench++ or folder. Default: tedbench.", show_default=False
-        ),
-    ] = None,
+    source: SourceArgument = None,
+    out: OutOption = None,
+    method: MethodsOption = [],  # noqa: B006  (typer copies it)
+    dataset: DatasetName = None,
     data: DataOption = None,
-    source_name: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--source",
-            metavar="NAME",
-            help="folder, or hub: the Hugging Face hub's copy. Default: folder.",
-            show_default=False,
-        ),
-    ] = None,
-    captions: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--captions",
-            metavar="FILE",
-            help="JSON file of source captions, or tedbench-observed: ours. For methods that need them.",
-        ),
-    ] = None,
-    limit: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--limit", metavar="N", help="Take the first N pairs only; every table will say so.", show_default=False
-        ),
-    ] = None,
-    seeds: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--seeds", metavar="LIST", help="0,1 or 0:4:1, both ends included. Default: 0.", show_default=False
-        ),
-    ] = None,
-    strengths: Annotated[
-        list[str],
-        typer.Option(
-            "--strengths",
-            metavar="RANGE",
-            help="0:1:0.1, both ends included, or 0,0.5,1; METHOD=… for one method. Default: each method's own.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006
-    extrapolate: Annotated[
-        bool, typer.Option("--extrapolate", help="Allow strengths beyond a method's range, where it can.")
-    ] = False,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--model", metavar="PATH", help="Model folder or hub id, for every method that has one.", show_default=False
-        ),
-    ] = None,
-    device: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps, for every method that has one."
-        ),
-    ] = None,
-    fields: Annotated[
-        list[str],
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE",
-            help="field=value for every method that has the field, METHOD.field=value for one; may be repeated.",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Do again what failed in an earlier call on this folder.")
-    ] = False,
+    source_name: SourceName = None,
+    captions: CaptionsName = None,
+    limit: LimitOption = None,
+    seeds: SeedsOption = None,
+    strengths: StrengthsOption = [],  # noqa: B006
+    extrapolate: ExtrapolateOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    fields: FieldsOption = [],  # noqa: B006
+    retry_failed: RetryFailedOption = False,
+    fail_fast: FailFastOption = False,
+    time_limit: TimeLimitOption = 0.0,
+    threads: ThreadsOption = 0,
+    shard: ShardOption = "",
 ) -> None:
     """Edit every pair of a data set with one or more methods. What is done is kept: the same call goes on.
 
     Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
     """
     from tedbench import config, runner
+    from tedbench.progress import How
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, method, strengths, model, device, fields, extrapolate
@@ -133,22 +80,92 @@ def run(
     if folder is None:
         raise UsageError("say where the images go: --out results/NAME")
     try:
-        ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]), retry_failed)
+        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard))
+        ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]), how)
     except KeyboardInterrupt as stop:
         what = "terminated" if isinstance(stop, Terminated) else "interrupted"
         begun = (home / folder / "run.json").exists()  # a method may have gone to another folder
-        how = f"what is done is kept, go on with: tedbench run {shlex.quote(str(folder))}" if begun else "nothing begun"
-        typer.echo(f"tedbench: {what}; {how}", err=True)
+        told = (
+            f"what is done is kept, go on with: tedbench run {shlex.quote(str(folder))}" if begun else "nothing begun"
+        )
+        typer.echo(f"tedbench: {what}; {told}", err=True)
         raise typer.Exit(Terminated.exit_code if isinstance(stop, Terminated) else 130) from None
     _print_ran(ran)
     if ran.ok:
         typer.echo(f"next: tedbench score {shlex.quote(str(folder))} --metrics lpips-alex@256,lpips-alex@512")
     if ran.failed_images:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(ran.kinds.items(), key=lambda one: -one[1]))
+        typer.echo(f"failures by kind: {kinds}", err=True)
         whole = f"{ran.failed_images} of {ran.asked} images failed"
         again = f"try them again with: tedbench run {shlex.quote(str(folder))} --retry-failed"
         typer.echo(f"{'PARTIAL' if ran.ok else 'NOTHING MADE'}: {whole}, and tables will say so; {again}", err=True)
     if not ran.ok:
         raise typer.Exit(9)
+
+
+def plan(
+    source: SourceArgument = None,
+    out: OutOption = None,
+    method: MethodsOption = [],  # noqa: B006
+    dataset: DatasetName = None,
+    data: DataOption = None,
+    source_name: SourceName = None,
+    captions: CaptionsName = None,
+    limit: LimitOption = None,
+    seeds: SeedsOption = None,
+    strengths: StrengthsOption = [],  # noqa: B006
+    extrapolate: ExtrapolateOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    fields: FieldsOption = [],  # noqa: B006
+    retry_failed: RetryFailedOption = False,
+) -> None:
+    """Say what `run` with the same options would do: images asked for, there, left; time and disk, once measured."""
+    from tedbench import config, planning
+
+    flags = config.Flags(
+        dataset, data, captions, source_name, limit, seeds, method, strengths, model, device, fields, extrapolate
+    )
+    asked = config.override(_base(source), flags)
+    folder = out or (source if source is not None and source.is_dir() else Path("results/not-begun"))
+    lines = planning.plan(asked, folder, retry_failed)
+    width = max(len(one.label) for one in lines)
+    typer.echo(f"{'method':{width}}  sweeps  images    done  failed    left  s/image  kB/image")
+    for one in lines:
+        seconds = "–" if one.seconds is None else f"{one.seconds:.3g}"
+        kilobytes = "–" if one.bytes is None else f"{one.bytes / 1000:.3g}"
+        counts = f"{one.sweeps:6}  {one.images:6}  {one.done:6}  {one.failed:6}  {one.left:6}"
+        typer.echo(f"{one.label:{width}}  {counts}  {seconds:>7}  {kilobytes:>8}")
+    for line in _told_left(lines):
+        typer.echo(line)
+
+
+def _told_left(lines: list[Line]) -> list[str]:
+    """What the rest takes, as far as anything like it was measured."""
+    left = [one for one in lines if one.left]
+    if not left:
+        return ["nothing is left"]
+    known = [one for one in left if one.seconds is not None and one.bytes is not None]
+    told = [f"{sum(one.left for one in left)} images are left"]
+    if known:
+        time = length(sum(one.left * (one.seconds or 0) for one in known))
+        disk = size(sum(one.left * (one.bytes or 0) for one in known))
+        of = "" if len(known) == len(left) else f", of {', '.join(one.label for one in known)} alone"
+        told.append(f"about {time} of work and {disk} of disk{of}, by the images that were measured")
+    unknown = [one.label for one in left if one not in known]
+    if unknown:
+        told.append(f"nothing was measured yet of {', '.join(unknown)}; a short run with --limit 1 tells")
+    return told
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """`3/8` as (3, 8)."""
+    part, _, of = text.partition("/")
+    if not text:
+        return 1, 1
+    if not (part.isdecimal() and of.isdecimal() and 1 <= int(part) <= int(of)):
+        raise UsageError(f"--shard {text!r}: K/N, the K-th of N parts, e.g. 3/8")
+    return int(part), int(of)
 
 
 def _base(source: Path | None) -> RunConfig:

@@ -260,6 +260,18 @@ def identity(folder: Path) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', folder.name)}-{content(folder)[:8]}"
 
 
+def revision(model: str) -> str:
+    """What a model is, wherever it lies: a name, `NAME@COMMIT` of the hub's cache, or the digest of its content.
+
+    Raises:
+        MethodError, NetworkError, UsageError: as `located`.
+    """
+    if _is_name(model):
+        return model
+    folder = located(model)
+    return identity(folder) if folder.parent.name == "snapshots" else content(folder)
+
+
 def content(folder: Path) -> str:
     """Hex digest over the names and contents of a model's weights and configuration."""
     files = sorted(path for pattern in ("*.safetensors", "*.json", "merges.txt") for path in folder.rglob(pattern))

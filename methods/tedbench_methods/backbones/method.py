@@ -16,7 +16,7 @@ from tedbench.errors import UsageError
 from tedbench.types import EditPair, Strength
 from tedbench_methods.backbones.base import Backbone
 from tedbench_methods.backbones.borrowed import Lender
-from tedbench_methods.backbones.loading import check_dtype, load
+from tedbench_methods.backbones.loading import check_dtype, load, revision
 from tedbench_methods.backbones.sampling import generator, normal
 
 
@@ -46,6 +46,10 @@ class OnModel:
     def prepare(self) -> None:
         """Load the model, so that what cannot work fails before the first pair, and no fit is timed with it."""
         _ = self.backbone
+
+    def revision(self) -> str:
+        """The model by its content or commit, found but not loaded."""
+        return revision(self.model)
 
 
 @dataclass(frozen=True)

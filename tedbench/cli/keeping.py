@@ -1,0 +1,80 @@
+"""`tedbench status`, `gc` and `merge`: runs as folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tedbench.errors import UsageError
+
+
+def status(run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]) -> None:
+    """Say how far a run is, from another terminal too."""
+    from tedbench import planning
+
+    found = planning.status(run)
+    state = "running" if found.running else "not running"
+    share = f"{found.done}/{found.images} images" if found.images else "nothing begun"
+    typer.echo(f"{run}: {state}, {share}, {found.failed} failed in the last call")
+    if found.rate:
+        typer.echo(f"{found.rate:.3g} images/s")
+    if found.running and found.seconds_left is not None:
+        typer.echo(f"about {length(found.seconds_left)} left")
+    if found.last:
+        what = found.last.get("sweep", "")
+        typer.echo(f"last: {found.last['event']} {what} at {found.last['at']}".replace("  ", " "))
+
+
+def gc(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them, after asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --delete: do not ask.")] = False,
+) -> None:
+    """List sweeps that the run's configuration does not refer to: what was made under others, and stayed."""
+    from tedbench import config, keeping, store
+
+    found = keeping.unasked(config.from_run(store.open_run(run).run, run), run)
+    if not found.entries:
+        typer.echo(f"{run}: every sweep there is asked for")
+        return
+    for label, n in found.by_method.items():
+        typer.echo(f"  {label}: {n} sweeps")
+    typer.echo(f"{run}: {len(found.entries)} sweeps that nothing refers to, {size(found.bytes)} of images")
+    if not delete:
+        typer.echo("kept; --delete removes them")
+        return
+    if not yes and not typer.confirm(f"Delete {len(found.files)} files?"):
+        raise UsageError("nothing was deleted")
+    keeping.remove(found, run)
+    typer.echo(f"deleted {len(found.files)} files")
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, parts of one run.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the whole; it must not be there yet.")],
+) -> None:
+    """Put the parts of one run together, such as shards; runs that were asked for different things are refused."""
+    from tedbench import keeping
+
+    merged = keeping.merge(runs, out)
+    counts = merged.cells()["status"].value_counts().to_dict()
+    told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("ok", "failed", "missing"))
+    typer.echo(f"{out}: {told}")
+
+
+def length(seconds: float) -> str:
+    """A time to read."""
+    for unit, of in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * of:
+            return f"{seconds / of:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(n: float) -> str:
+    """A number of bytes to read."""
+    for unit, of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= of:
+            return f"{n / of:.1f} {unit}"
+    return f"{n:.0f} bytes"

@@ -1,0 +1,108 @@
+"""The options that say what to run; `run` and `plan` have them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+SourceArgument = Annotated[
+    Optional[Path],  # noqa: UP045  (typer reads the annotation at run time)
+    typer.Argument(
+        metavar="CONFIG.toml | RUN",
+        help="A TOML file that says what to run, or the folder of a run, to go on with it. Flags overrule both.",
+        show_default=False,
+    ),
+]
+OutOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--out", help="Run folder, e.g. results/NAME; an interrupted run there goes on.", show_default=False),
+]
+MethodsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--method",
+        metavar="SPEC",
+        help="NAME, NAME@PRESET, NAME?field=value or module:Class; may be repeated. `tedbench list` shows names.",
+        show_default=False,
+    ),
+]
+DatasetName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--dataset", metavar="NAME", help="tedbench, tedbench++ or folder. Default: tedbench.", show_default=False
+    ),
+]
+SourceName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        help="folder, or hub: the Hugging Face hub's copy. Default: folder.",
+        show_default=False,
+    ),
+]
+CaptionsName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--captions",
+        metavar="FILE",
+        help="JSON file of source captions, or tedbench-observed: ours. For methods that need them.",
+    ),
+]
+LimitOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--limit", metavar="N", help="Take the first N pairs only; every table will say so.", show_default=False
+    ),
+]
+SeedsOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--seeds", metavar="LIST", help="0,1 or 0:4:1, both ends included. Default: 0.", show_default=False),
+]
+StrengthsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--strengths",
+        metavar="RANGE",
+        help="0:1:0.1, both ends included, or 0,0.5,1; METHOD=… for one method. Default: each method's own.",
+        show_default=False,
+    ),
+]
+ExtrapolateOption = Annotated[
+    bool, typer.Option("--extrapolate", help="Allow strengths beyond a method's range, where it can.")
+]
+ModelOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--model", metavar="PATH", help="Model folder or hub id, for every method that has one.", show_default=False
+    ),
+]
+DeviceOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps, for every method that has one."),
+]
+FieldsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="field=value for every method that has the field, METHOD.field=value for one; may be repeated.",
+        show_default=False,
+    ),
+]
+RetryFailedOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Do again what failed in an earlier call on this folder.")
+]
+FailFastOption = Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.")]
+TimeLimitOption = Annotated[
+    float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="An image may take, on average in a sweep.")
+]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", metavar="N", min=0, help="Of torch in the worker; counts move the last bits.")
+]
+ShardOption = Annotated[
+    str,
+    typer.Option("--shard", metavar="K/N", help="Do the K-th of N parts, for job arrays; `tedbench merge` joins them."),
+]

@@ -1,0 +1,187 @@
+"""Runs as folders: what no configuration asks for any more, and parts of one run put together."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from tedbench import contenders as competitors
+from tedbench import disk, runner, store
+from tedbench.config import RunConfig
+from tedbench.errors import UsageError
+from tedbench.journal import Entry, Journal
+from tedbench.store import RunFolder
+from tedbench.types import Cell
+
+RANK = {"ok": 0, "failed": 1, "missing": 2}
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """Sweeps that the run's configuration does not refer to."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """Their images and records, inside the run folder."""
+        return [name for one in self.entries for name in (*_images(one), one["record"])]
+
+    @property
+    def bytes(self) -> int:
+        """Of their images."""
+        return sum(int(row.get("size", 0)) for one in self.entries for row in one["cells"])
+
+    @property
+    def by_method(self) -> dict[str, int]:
+        """Label under which they were made → sweeps."""
+        labels = [one["record"].split("/")[1] for one in self.entries]
+        return {label: labels.count(label) for label in dict.fromkeys(labels)}
+
+
+def unasked(config: RunConfig, out: Path) -> Unasked:
+    """What a run's configuration does not refer to.
+
+    Args:
+        config: of the run, `config.from_run`.
+        out: its folder.
+
+    Raises:
+        StoreError, DataError, UsageError, UnknownName, PluginError: as `runner.run`.
+    """
+    made, dataset = competitors.build(config.methods), runner.load(config)
+    asked = {sweep.key for sweep in runner.todo(_loaded(made, out), dataset, config.seeds)}
+    with Journal(out) as journal:
+        return Unasked(tuple(entry for entry in journal.entries() if entry["key"] not in asked))
+
+
+def remove(found: Unasked, out: Path) -> None:
+    """Delete them. The journal forgets them first, so that no line is without its images.
+
+    Raises:
+        StoreError: if a runner is at work there, or the disk cannot be written.
+    """
+    gone, images = {one["key"] for one in found.entries}, set(found.files)
+    with runner.opened(out.absolute(), out):
+        with Journal(out) as journal:
+            kept = [entry for entry in journal.entries() if entry["key"] not in gone]
+        disk.write_atomic(journal.path, disk.as_json_lines(kept))
+        still = {name for entry in kept for name in (*_images(entry), entry["record"])}
+        with disk.explained(out):
+            for name in sorted(images - still):
+                (out / name).unlink(missing_ok=True)
+            for folder in sorted({(out / name).parent for name in images}, reverse=True):
+                if not any(folder.iterdir()):
+                    folder.rmdir()
+
+
+def merge(folders: Sequence[Path], out: Path) -> RunFolder:
+    """Put parts of one run, such as its shards, together in a new folder.
+
+    Raises:
+        UsageError: if there are fewer than two, or they were asked for different things.
+        StoreError: if one is no run, `out` exists, or the disk cannot be written.
+    """
+    if len(folders) < 2:
+        raise UsageError("merge takes two runs or more")
+    runs = [store.open_run(folder) for folder in folders]
+    for other in runs[1:]:
+        _check_same(runs[0], other)
+    with disk.new_folder(out) as scratch:
+        with Journal(scratch) as journal:
+            for run in runs:
+                _take(run.path, journal, scratch)
+            journal.end()
+        shutil.copyfile(runs[0].path / "pairs.jsonl", scratch / "pairs.jsonl")
+        store.write_cells(scratch, _rows(runs))
+        disk.write_json(scratch / "run.json", dataclasses.asdict(_united(runs, out)))
+    return store.open_run(out)
+
+
+def _take(folder: Path, journal: Journal, out: Path) -> None:
+    """Copy what another has not done, or not done well."""
+    with Journal(folder) as theirs:
+        for entry in tqdm(theirs.entries(), desc=f"merge {folder.name}", total=len(theirs), unit="sweep", disable=None):
+            if entry["key"] not in journal or _failed(journal.find(entry["key"])):
+                journal.append(_copied(entry, folder, out))
+
+
+def _check_same(one: RunFolder, other: RunFolder) -> None:
+    if {one.run.kind, other.run.kind} != {"run"} or {one.run.format, other.run.format} != {runner.FORMAT}:
+        raise UsageError(f"{one.path} and {other.path}: only runs of `tedbench run`, of this version, can be merged")
+    facts = [_facts(run) for run in (one, other)]
+    for name in dict.fromkeys([*facts[0], *facts[1]]):
+        ours, theirs = (fact.get(name) for fact in facts)
+        if ours != theirs:
+            raise UsageError(
+                f"{one.path} and {other.path} were asked for different things: {name} is {str(ours)[:60]} and "
+                f"{str(theirs)[:60]}; report them apart"
+            )
+
+
+def _facts(run: RunFolder) -> dict[str, Any]:
+    about = run.run
+    codes = {f"code of {label}": kept.get("code") for label, kept in about.execution.items()}
+    models = {f"model of {label}": kept.get("model") for label, kept in about.execution.items() if kept.get("model")}
+    fields = {f"{label} {key}": value for label, of in about.methods.items() for key, value in of.items()}
+    return {"the list of pairs": about.dataset.sha256, "seeds": about.config.get("seeds"), **fields, **codes, **models}
+
+
+def _united(runs: Sequence[RunFolder], out: Path) -> Any:
+    first = runs[0].run
+    execution: dict[str, dict[str, list[Any]]] = {}
+    for run in runs:
+        for label, kept in run.run.execution.items():
+            mine = execution.setdefault(label, {})
+            for name, values in kept.items():
+                mine[name] = list(mine.get(name, [])) + [one for one in values if one not in mine.get(name, [])]
+    return dataclasses.replace(first, name=out.name, execution=execution)
+
+
+def _rows(runs: Sequence[RunFolder]) -> list[Cell]:
+    """The best of each row, in the order of the first run."""
+    best: dict[tuple[Any, ...], Cell] = {}
+    for run in runs:
+        for cell in run.cell_list():
+            key = (cell.uid, cell.method, cell.seed, cell.strength)
+            if key not in best or RANK[cell.status] < RANK[best[key].status]:
+                best[key] = cell
+    return list(best.values())
+
+
+def _copied(entry: Entry, source: Path, out: Path) -> Entry:
+    rows = []
+    for row in entry["cells"]:
+        if row["status"] == "ok":
+            target = out / row["file"]
+            with disk.explained(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / row["file"], target)
+                stat = target.stat()
+            row = {**row, "size": stat.st_size, "ctime_ns": stat.st_ctime_ns}
+        rows.append(row)
+    record = out / entry["record"]
+    with disk.explained(record):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / entry["record"], record)
+    return {**entry, "cells": rows}
+
+
+def _failed(entry: Entry | None) -> bool:
+    return entry is None or any(row["status"] != "ok" for row in entry["cells"])
+
+
+def _images(entry: Entry) -> list[str]:
+    return [row["file"] for row in entry["cells"] if row["status"] == "ok"]
+
+
+def _loaded(made: Sequence[competitors.Contender], out: Path) -> list[competitors.Contender]:
+    from tedbench import planning
+
+    return planning.as_loaded(made, store.open_run(out).run.execution)

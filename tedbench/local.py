@@ -1,0 +1,203 @@
+"""The executor of one machine: a process for each method in turn, so that none takes the run down, or another's model.
+
+A process that ends, hangs or runs out of memory loses the sweep in hand, which becomes a row that says so, and the next
+one is made. On Linux it is forked, and starts in no time; elsewhere it is spawned.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tedbench import errors, worker
+from tedbench.contenders import Contender
+from tedbench.errors import MethodError, TedbenchError
+from tedbench.types import EditPair
+from tedbench.worker import Outcome
+
+WAY = "fork" if sys.platform == "linux" else "spawn"
+ALIVE = 1.0
+"""Seconds between two looks at whether whoever asked still lives."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A sweep to be done."""
+
+    at: int
+    """Which contender."""
+    pair: EditPair
+    seed: int
+    strengths: tuple[float, ...]
+
+
+class Local:
+    """Does sweeps one after the other, each method in a process of its own.
+
+    Args:
+        contenders: of the run.
+        time_limit: seconds an image may take, its part of the fit included; 0 for no limit.
+        threads: of torch in the process; 0 for as many as it takes.
+    """
+
+    def __init__(self, contenders: Sequence[Contender], time_limit: float = 0.0, threads: int = 0) -> None:
+        self._contenders, self._time_limit, self._threads = tuple(contenders), time_limit, threads
+        self._process: Any = None
+        self._pipe: Connection | None = None
+        self._at: int | None = None
+        """The contender whose process it is."""
+
+    def prepare(self, at: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Have methods load what they need, all of them before any is run.
+
+        Returns:
+            What each noted.
+
+        Raises:
+            TedbenchError: as a method is at fault; MethodError if its process ends meanwhile.
+        """
+        noted = {}
+        for one in at:
+            self._for(None)
+            said = self._ask(("prepare", one), 0.0)
+            if isinstance(said, str):
+                raise MethodError(f"method {self._contenders[one].label!r} cannot be prepared: {said}")
+            noted[one] = said
+        return noted
+
+    def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
+        """Do tasks, in their order.
+
+        Raises:
+            KeyboardInterrupt: also where the method raised it.
+        """
+        for task in tasks:
+            self._for(task.at)
+            limit = self._time_limit * len(task.strengths)
+            said = self._ask(("do", task), limit)
+            yield task, worker.lost(task.strengths, said) if isinstance(said, str) else said
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        if self._process is not None:
+            with suppress(OSError):
+                self._process.kill()
+            self._process.join()
+            self._process.close()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = self._at = None
+
+    def _for(self, at: int | None) -> None:
+        """See to a process, for one contender alone; None for preparing, in one for all."""
+        if self._process is None or (self._at is not None and at != self._at):
+            self.close()
+            self._start()
+        self._at = at if at is not None else self._at
+
+    def _start(self) -> None:
+        context: Any = multiprocessing.get_context(WAY)
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, self._contenders, os.getpid(), self._threads), daemon=True
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with warnings.catch_warnings():
+            # Threads of libraries do not live on in the child, and hold nothing that it needs.
+            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+            self._process.start()
+        theirs.close()
+
+    def _ask(self, asked: tuple[str, Any], limit: float) -> Any:
+        """What the process says; as text why it says nothing, in which case it is gone.
+
+        Raises:
+            TedbenchError, KeyboardInterrupt: as it was raised there.
+        """
+        pipe: Any = self._pipe
+        began = time.monotonic()
+        try:
+            pipe.send(asked)
+            if limit and not pipe.poll(limit):
+                self.close()
+                return f"timed out after {time.monotonic() - began:.0f} s; --time-limit allows more"
+            kind, said = pipe.recv()
+        except (EOFError, OSError):
+            self._process.join(5)
+            why = _ended(self._process.exitcode)
+            self.close()
+            return why
+        if kind == "interrupted":
+            raise KeyboardInterrupt
+        if kind == "raised":
+            raise _error(*said)
+        return said
+
+
+def _ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        more = ", as the kernel does where memory runs out" if name == "SIGKILL" else ""
+        return f"the method's process was ended by {name}{more}"
+    return f"the method's process ended with exit code {code}"
+
+
+def _error(name: str, message: str) -> TedbenchError:
+    """An error as it was raised in the process: of its class where that takes a message, else of the one above it."""
+    kind = getattr(errors, name, MethodError)
+    while kind.__init__ is not TedbenchError.__init__:
+        kind = kind.__mro__[1]
+    made: TedbenchError = kind(message)
+    return made
+
+
+def _serve(pipe: Connection, contenders: Sequence[Contender], asker: int, threads: int) -> None:
+    """The process: answers until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_outlive_nobody, args=(asker,), daemon=True).start()
+    ready: set[int] = set()
+    while True:
+        try:
+            kind, said = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(_answered(contenders, kind, said, ready, threads))
+
+
+def _answered(contenders: Sequence[Contender], kind: str, said: Any, ready: set[int], threads: int) -> tuple[str, Any]:
+    at = said if kind == "prepare" else said.at
+    try:
+        noted = {} if at in ready else worker.prepared(contenders[at])
+        ready.add(at)
+        _pin(threads)
+        if kind == "prepare":
+            return "prepared", noted
+        return "done", worker.do(contenders[at], said.pair, said.seed, said.strengths)
+    except KeyboardInterrupt:
+        return "interrupted", None
+    except TedbenchError as error:
+        return "raised", (type(error).__name__, str(error))
+
+
+def _pin(threads: int) -> None:
+    torch = sys.modules.get("torch")
+    if threads and torch is not None:
+        torch.set_num_threads(threads)
+
+
+def _outlive_nobody(asker: int) -> None:
+    while os.getppid() == asker:
+        time.sleep(ALIVE)
+    os._exit(1)

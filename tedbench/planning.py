@@ -1,0 +1,174 @@
+"""What a run would do before it does it, and how far one is, from outside."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tedbench import contenders as competitors
+from tedbench import events, runner, store
+from tedbench.config import RunConfig
+from tedbench.contenders import Contender
+from tedbench.progress import How, Progress
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method of a plan."""
+
+    label: str
+    sweeps: int
+    images: int
+    done: int
+    """Images that are there, or failed and would not be tried again."""
+    failed: int
+    left: int
+    seconds: float | None
+    """Mean of an image, its part of the fit included, of those that were measured; None where none was."""
+    bytes: float | None
+    """Mean of an image's file."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far the last call on a run is."""
+
+    images: int
+    done: int
+    failed: int
+    """Images that failed in that call."""
+    rate: float | None
+    """Images a second in that call."""
+    running: bool
+    last: Mapping[str, Any]
+    """The last event."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At that rate; None where there is none."""
+        return (self.images - self.done) / self.rate if self.rate else None
+
+
+def plan(config: RunConfig, out: Path, retry_failed: bool = False) -> list[Line]:
+    """What a configuration asks for, what of it is done in a folder, and what the rest will take.
+
+    Args:
+        config: what is asked.
+        out: the run's folder; it need not be there.
+        retry_failed: whether failures would be tried again.
+
+    Raises:
+        StoreError, DataError, UsageError, UnknownName, PluginError: as `runner.run`.
+    """
+    made = competitors.build(config.methods)
+    dataset = runner.load(config)
+    competitors.check_needs(made, dataset.pairs)
+    if (out / "run.json").exists():
+        runner.check_begun(out, out, dataset)
+        made = as_loaded(made, store.open_run(out).run.execution)
+    todo = runner.todo(made, dataset, config.seeds)
+    with closing(Progress(out, made, todo, How(retry_failed))) as progress:
+        progress.look()
+        return [_line(progress, one) for one in made]
+
+
+def status(out: Path) -> Status:
+    """How far the last call on a run is, and whether it still runs.
+
+    Raises:
+        StoreError: if the folder is no run.
+    """
+    store.open_run(out)
+    began: dict[str, Any] = {}
+    images = failed = 0
+    last: dict[str, Any] = {}
+    for event in _events(out):
+        last = event
+        if event["event"] == "begin":
+            began, images, failed = event, 0, 0
+        elif event["event"] == "sweep":
+            images += int(event["images"])
+        elif event["event"] == "failed":
+            failed += int(event["images"])
+    seconds = _seconds(began, last) if began else 0.0
+    rate = images / seconds if seconds else None
+    total = int(began.get("images", 0))
+    return Status(total, int(began.get("done", 0)) + images, failed, rate, _is_held(out), last)
+
+
+def as_loaded(made: Sequence[Contender], execution: Mapping[str, Mapping[str, Any]]) -> list[Contender]:
+    """Methods that know their model only when it is loaded, with the one that the run had last."""
+    known = {label: kept["model"][-1] for label, kept in execution.items() if kept.get("model")}
+    return [
+        dataclasses.replace(one, model=str(known[one.label])) if one.label in known and one.silent else one
+        for one in made
+    ]
+
+
+def _line(progress: Progress, contender: Contender) -> Line:
+    sweeps = images = left = failed = measured = sized = 0
+    seconds = size = 0.0
+    for at, sweep in enumerate(progress.todo):
+        if sweep.contender is not contender:
+            continue
+        sweeps, images = sweeps + 1, images + len(contender.strengths)
+        left += len(progress.left.get(at, ()))
+        for row in (progress.journal.find(sweep.key) or {"cells": []})["cells"]:
+            failed += row["status"] == "failed"
+            if row["status"] == "ok":
+                size, sized = size + row["size"], sized + 1
+                # a sweep's seconds stand on each of its images, and count once for all of them
+                share = row.get("fit_seconds", 0.0) + row.get("edit_seconds", 0.0)
+                seconds, measured = seconds + share / max(1, len(contender.strengths)), measured + 1
+    return Line(
+        contender.label,
+        sweeps,
+        images,
+        images - left,
+        failed,
+        left,
+        seconds / measured if measured else None,
+        size / sized if sized else None,
+    )
+
+
+def _events(out: Path) -> Iterator[dict[str, Any]]:
+    path = out / events.NAME
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    event = json.loads(line)
+                except ValueError:  # half written, by a process that died or is at it
+                    continue
+                if isinstance(event, dict) and "event" in event:
+                    yield event
+
+
+def _seconds(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
+    import datetime
+
+    ends = [datetime.datetime.fromisoformat(str(one["at"]).replace("Z", "+00:00")) for one in (first, last)]
+    return (ends[1] - ends[0]).total_seconds()
+
+
+def _is_held(out: Path) -> bool:
+    """Whether a runner holds the folder."""
+    try:
+        handle = os.open(out / "sweeps", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,257 @@
+"""Whatever methods do, every other cell is complete, and what went wrong is counted by kind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tedbench import images, store
+
+FAULTY = """
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+
+from tedbench import images
+from tedbench.types import Strength
+
+SHARED = np.full(3, 100.0)  # as a model that several methods share
+
+
+@dataclass(frozen=True)
+class Honest:
+    strength: ClassVar = Strength("amount", "a", default=0.5, grid=(0.0, 0.5), low=0.0, high=1.0)
+
+    def fit(self, pair, seed):
+        return None
+
+    def edit(self, pair, state, strengths, seed):
+        x = images.to_uint8(images.read(pair.image)).astype(float)
+        return [Image.fromarray(((1 - a) * x + a * SHARED).round().astype(np.uint8)) for a in strengths]
+
+
+class Also(Honest):
+    pass
+
+
+class Raises(Honest):
+    def edit(self, pair, state, strengths, seed):
+        raise ValueError("no")
+
+
+class Nan(Honest):
+    def edit(self, pair, state, strengths, seed):
+        first, second = super().edit(pair, state, strengths, seed)
+        with np.errstate(invalid="ignore"):
+            return [first, Image.fromarray(np.full((256, 256, 3), np.nan).astype(np.uint8))]
+
+
+class Hangs(Honest):
+    def edit(self, pair, state, strengths, seed):
+        time.sleep(600)
+
+
+class Leaks(Honest):
+    def edit(self, pair, state, strengths, seed):
+        held = []
+        while sum(map(len, held)) < 3e8:
+            held.append(bytearray(10**7))
+        os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does where memory runs out
+
+
+class Exits(Honest):
+    def fit(self, pair, seed):
+        os._exit(3)
+
+
+class Writes(Honest):
+    def fit(self, pair, seed):
+        SHARED[:] = 0.0
+
+
+class Narrow(Honest):
+    def edit(self, pair, state, strengths, seed):
+        first, second = super().edit(pair, state, strengths, seed)
+        return [first, second.resize((200, 256))]
+
+
+class Hungry(Honest):
+    def edit(self, pair, state, strengths, seed):
+        with Path("asked.txt").open("a") as file:
+            print(len(strengths), file=file)
+        if len(strengths) > 1:
+            raise MemoryError
+        return super().edit(pair, state, strengths, seed)
+
+
+class Counted(Honest):
+    def fit(self, pair, seed):
+        with Path("calls.txt").open("a") as file:
+            print(pair.uid, file=file)
+"""
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(cli: Cli, drawn: tuple[Path, Path], tmp_path: Path) -> Cli:
+    """`tedbench run` of faulty methods on three pairs, into r."""
+    (tmp_path / "faulty.py").write_text(FAULTY)
+
+    def call(*arguments: str, out: str = "r") -> subprocess.CompletedProcess[str]:
+        data = ("--dataset", "folder", "--data", "drawn/data", "--limit", "3")
+        named = [part if part.startswith("-") else f"faulty:{part}" for part in arguments if not part.startswith("=")]
+        methods = [one for part in named for one in (("--method", part) if not part.startswith("-") else (part,))]
+        more = [part.removeprefix("=") for part in arguments if part.startswith("=")]
+        return cli("run", *data, *methods, *more, "--out", out, cwd=tmp_path)
+
+    return call
+
+
+def test_one_run_with_every_fault(run: Cli, tmp_path: Path) -> None:
+    order = ("Honest", "Raises", "Nan", "Hangs", "Leaks", "Exits", "Writes", "Narrow", "Also")
+    done = run(*order, "=--time-limit", "=1.5")
+    assert done.returncode == 0, done.stderr
+    folder = store.open_run(tmp_path / "r")
+    cells = folder.cell_list()
+    status = {label: Counter(cell.status for cell in cells if cell.method == label) for label in order}
+    whole, half, none = {"ok": 6}, {"ok": 3, "failed": 3}, {"failed": 6}
+    assert status == {
+        "Honest": whole, "Raises": none, "Nan": half, "Hangs": none, "Leaks": none, "Exits": none, "Writes": whole,
+        "Narrow": none, "Also": whole,
+    }  # fmt: skip
+    errors = {cell.method: cell.error for cell in cells if cell.status == "failed"}
+    assert "black" in errors["Nan"]
+    assert "timed out after 3 s" in errors["Hangs"]
+    assert "SIGKILL" in errors["Leaks"]
+    assert "exit code 3" in errors["Exits"]
+    assert "one size" in errors["Narrow"]
+    assert "failures by kind: " in done.stderr
+    for kind in ("6 ValueError", "6 timed out", "12 process ended", "3 black", "6 wrong size"):
+        assert kind in done.stderr
+    # Who wrote to what is shared has changed nobody's pictures but its own.
+    by = {(c.method, c.uid, c.strength): folder.image_bytes(c) for c in cells if c.status == "ok"}
+    mine = {key[1:]: data for key, data in by.items() if key[0] == "Honest"}
+    assert {key[1:]: data for key, data in by.items() if key[0] == "Also"} == mine
+    assert {key[1:]: data for key, data in by.items() if key[0] == "Writes"} != mine
+    failed = next(cell for cell in cells if cell.method == "Raises")
+    assert 'raise ValueError("no")' in json.loads((folder.path / failed.facts).read_text())["traceback"]
+    events = [json.loads(line) for line in (folder.path / "events.jsonl").read_text().splitlines()]
+    assert Counter(event["event"] for event in events) == {"begin": 1, "sweep": 27, "failed": 18, "end": 1}
+
+
+def test_memory_that_runs_out_halves_the_batch(run: Cli, tmp_path: Path) -> None:
+    done = run("Hungry", "=--strengths", "=0,0.25,0.5,0.75,1")
+    assert (done.returncode, done.stderr) == (0, "")
+    asked = [int(line) for line in (tmp_path / "asked.txt").read_text().split()][:9]
+    assert asked == [5, 3, 2, 1, 1, 1, 2, 1, 1]
+    assert run("Honest", "=--strengths", "=0,0.25,0.5,0.75,1", out="whole").returncode == 0
+    shas = [[cell.sha256 for cell in store.open_run(tmp_path / name).cell_list()] for name in ("r", "whole")]
+    assert shas[0] == shas[1]
+
+
+def test_fail_fast_ends_at_the_first(run: Cli, tmp_path: Path) -> None:
+    done = run("Raises", "Honest", "--fail-fast")
+    assert done.returncode == 9
+    assert len(done.stderr.splitlines()) == 1
+    assert "Raises/" in done.stderr
+    cells = store.open_run(tmp_path / "r").cell_list()
+    assert Counter(cell.status for cell in cells) == {"failed": 2, "missing": 10}
+
+
+def test_shards_make_the_whole_and_others_are_refused(run: Cli, cli: Cli, tmp_path: Path) -> None:
+    for k in (1, 2):
+        assert run("Counted", f"=--shard={k}/2", "=--seeds", "=0,1", out=f"part{k}").returncode == 0
+    assert run("Counted", "=--seeds", "=0,1", out="whole").returncode == 0
+    calls = (tmp_path / "calls.txt").read_text().split()
+    assert len(calls) == 12  # each sweep in one part, and again in the whole
+    done = cli("merge", "part1", "part2", "--out", "merged", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "merged: 12 ok, 0 failed, 0 missing" in done.stdout
+    rows = [
+        [(c.uid, c.seed, c.strength, c.sha256, c.file) for c in store.open_run(tmp_path / name).cell_list()]
+        for name in ("merged", "whole")
+    ]
+    assert rows[0] == rows[1]
+    done = cli("run", "merged", cwd=tmp_path)
+    assert "6 sweeps were done before" in done.stdout
+    assert len((tmp_path / "calls.txt").read_text().split()) == 12
+    assert run("Counted", "=--seeds", "=0", out="other").returncode == 0
+    done = cli("merge", "part1", "other", "--out", "no", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "seeds is [0, 1] and [0]" in done.stderr
+    assert not (tmp_path / "no").exists()
+    assert run("Counted", "=--shard=3/2").returncode == 2
+
+
+def test_what_is_damaged_is_told_from_what_is_not(run: Cli, tmp_path: Path) -> None:
+    """A folder half copied, a truncated list, a picture altered in place: each is done again, and nothing else."""
+    assert run("Counted").returncode == 0
+    folder = store.open_run(tmp_path / "r")
+    cells = folder.cell_list()
+    first = {cell.file: folder.image_bytes(cell) for cell in cells}
+    stat = (folder.path / cells[0].file).stat()
+    (folder.path / cells[0].file).write_bytes(bytes(first[cells[0].file][:-4]) + b"abcd")  # as long as before
+    os.utime(folder.path / cells[0].file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    (folder.path / cells[2].file).unlink()
+    journal = folder.path / "sweeps" / "done.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert [line for line in lines if b"clean" in line]
+    kept = [line for line in lines if b"clean" not in line]
+    journal.write_bytes(b"".join(kept[:2]) + kept[2][:100])
+    done = run("Counted")
+    assert "3 sweeps" not in done.stdout
+    assert len((tmp_path / "calls.txt").read_text().split()) == 6  # all three
+    assert {cell.file: folder.image_bytes(cell) for cell in folder.cell_list()} == first
+    assert run("Counted").returncode == 0
+    assert len((tmp_path / "calls.txt").read_text().split()) == 6
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+def test_a_second_runner_is_refused_and_a_dead_one_is_not_in_the_way(run: Cli, tmp_path: Path) -> None:
+    assert run("Honest").returncode == 0
+    handle = os.open(tmp_path / "r" / "sweeps", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    done = run("Honest")
+    assert done.returncode == 6
+    assert "is being run by another process" in done.stderr
+    os.close(handle)  # what the kernel does for a process that died
+    assert run("Honest").returncode == 0
+
+
+def test_plan_status_and_gc(run: Cli, cli: Cli, tmp_path: Path) -> None:
+    assert run("Honest", "=--limit", "=1").returncode == 0
+    done = cli("plan", "r", "--limit", "3", "--strengths", "0,0.5,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    row = done.stdout.splitlines()[1].split()
+    assert row[:6] == ["Honest", "3", "9", "2", "0", "7"]
+    assert "7 images are left" in done.stdout
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    assert cli("plan", "r", cwd=tmp_path).stdout.endswith("nothing is left\n")
+    assert "not running, 2/2 images" in cli("status", "r", cwd=tmp_path).stdout
+    assert "every sweep there is asked for" in cli("gc", "r", cwd=tmp_path).stdout
+    assert {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()} == before
+    assert run("Also", "=--limit", "=1").returncode == 0
+    listed = cli("gc", "r", cwd=tmp_path)
+    assert "Honest: 1 sweeps" in listed.stdout
+    assert "kept; --delete removes them" in listed.stdout
+    assert all(path.exists() for path in before)
+    assert cli("gc", "r", "--delete", "--yes", cwd=tmp_path).returncode == 0
+    folder = store.open_run(tmp_path / "r")
+    assert sorted(path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*.png")) == sorted(
+        cell.file for cell in folder.cell_list()
+    )
+    assert all(images.decode(folder.image_bytes(cell), cell.file) for cell in folder.cell_list())

@@ -1,0 +1,103 @@
+"""A run is killed at random moments and taken up again: what comes of it is what an undisturbed run gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tedbench import store
+
+KILLS = 25
+METHODS = ("--method", "sdedit@toy", "--method", "crossfade@toy", "--method", "identity")
+ASKED = ("--dataset", "toy:dev:8", *METHODS, "--set", "steps=4", "--seeds", "0,1", "--strengths", "0.2,0.8")
+HARNESS = f"""
+import json, os, random, signal, sys, time
+
+# What takes seconds to import is imported once; each run is a fork of this process, in no way else prepared.
+import torch, diffusers, transformers
+import tedbench_methods.sdedit, tedbench_methods.anchors
+from tedbench.cli import main
+
+torch.set_num_threads(1)
+
+
+def begin():
+    child = os.fork()
+    if child:
+        return child
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    sys.argv = ["tedbench", "run", *{ASKED!r}, "--threads", "1", "--out", "killed"]
+    try:
+        main()
+    except SystemExit as end:
+        os._exit(end.code or 0)
+    os._exit(0)
+
+
+chance = random.Random(7)
+done = []
+for _ in range({KILLS}):
+    child = begin()
+    wait = chance.uniform(0.1, 4.0)
+    time.sleep(wait)
+    if os.waitpid(child, os.WNOHANG) == (0, 0):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        done.append(wait)
+    lines = open("killed/sweeps/done.jsonl").read().count("key") if os.path.exists("killed/sweeps/done.jsonl") else 0
+    print(json.dumps([wait, lines]), flush=True)
+code = os.waitstatus_to_exitcode(os.waitpid(begin(), 0)[1])
+print(json.dumps({{"code": code, "killed": len(done)}}))
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_taken_up_again(tmp_path: Path) -> None:
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    whole = subprocess.run(
+        [Path(sys.executable).with_name("tedbench"), "run", *ASKED, "--threads", "1", "--out", "whole"],
+        cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert whole.returncode == 0, whole.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", HARNESS],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    *waits, end = [json.loads(line) for line in done.stdout.splitlines()]
+    assert end["code"] == 0
+    assert len(waits) == KILLS
+    counts = [lines for _, lines in waits]
+    assert end["killed"] >= 20, waits  # some moments may lie after the end
+    assert counts == sorted(counts)  # nothing that was done is lost
+    runs = [store.open_run(tmp_path / name) for name in ("whole", "killed")]
+    rows = [
+        [(c.uid, c.method, c.seed, c.strength, c.status, c.file, c.sha256) for c in run.cell_list()] for run in runs
+    ]
+    assert rows[0] == rows[1]
+    assert {row[4] for row in rows[0]} == {"ok"}
+    images = [
+        {
+            str(path.relative_to(run.path)): path.read_bytes()
+            for path in (run.path / "images").rglob("*")
+            if path.is_file()
+        }
+        for run in runs
+    ]
+    assert images[0] == images[1]
+    assert not [path for path in runs[1].path.rglob("*") if "partial" in path.name]
+    keys = [json.loads(line)["key"] for line in (runs[1].path / "sweeps" / "done.jsonl").read_text().splitlines()
+            if "key" in line]  # fmt: skip
+    assert len(keys) == len(set(keys))  # no sweep that was done was done again
