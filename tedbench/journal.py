@@ -8,6 +8,7 @@ run goes on, everything else by size and time. A line that a dead process left h
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,7 @@ class Journal:
         self.broken = 0
         """Lines that could not be read."""
         self._file: Any = None
-        self._reader: Any = None
+        self._map: Any = None
         self._read()
 
     def __enter__(self) -> Journal:
@@ -82,10 +83,10 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        for one in (self._file, self._reader):
+        for one in (self._file, self._map):
             if one is not None:
                 one.close()
-        self._file = self._reader = None
+        self._file = self._map = None
 
     def _write(self, line: bytes) -> int:
         with disk.explained(self.path):
@@ -110,14 +111,21 @@ class Journal:
 
     def _at(self, place: int) -> Entry | None:
         """The entry at a place; None where somebody has damaged it, which is as if nothing were done."""
-        if self._reader is None:
-            self._reader = self.path.open("rb")
-        self._reader.seek(place)
+        if self._map is None or place >= len(self._map):
+            self._remap()
+        end = self._map.find(b"\n", place) if self._map is not None else 0
         try:
-            entry = json.loads(self._reader.readline())
-        except ValueError:
+            entry = json.loads(self._map[place:end])
+        except (TypeError, ValueError):
             return None
         return entry if isinstance(entry, dict) and isinstance(entry.get("cells"), list) else None
+
+    def _remap(self) -> None:
+        """Look at the file as it is now; it only grows."""
+        if self._map is not None:
+            self._map.close()
+        with self.path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _read(self) -> None:
         if not self.path.exists():

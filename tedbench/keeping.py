@@ -17,6 +17,7 @@ from tedbench.config import RunConfig
 from tedbench.errors import UsageError
 from tedbench.journal import Entry, Journal
 from tedbench.store import RunFolder
+from tedbench.sweeps import Asked
 from tedbench.types import Cell
 
 RANK = {"ok": 0, "failed": 1, "missing": 2}
@@ -56,7 +57,7 @@ def unasked(config: RunConfig, out: Path) -> Unasked:
         StoreError, DataError, UsageError, UnknownName, PluginError: as `runner.run`.
     """
     made, dataset = competitors.build(config.methods), runner.load(config)
-    asked = {sweep.key for sweep in runner.todo(_loaded(made, out), dataset, config.seeds)}
+    asked = {sweep.key for sweep in Asked(_loaded(made, out), dataset.pairs, config.seeds)}
     with Journal(out) as journal:
         return Unasked(tuple(entry for entry in journal.entries() if entry["key"] not in asked))
 

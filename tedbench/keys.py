@@ -38,18 +38,23 @@ def of_method(target: str, code: str, model: str, fields: Mapping[str, Any]) -> 
     return _hash([target, code, model, kept])
 
 
-def of_sweep(method: str, pair: EditPair, seed: int) -> str:
+def of_sweep(method: str, question: str, seed: int) -> str:
     """Hex digest of 32 digits of one method on one pair with one seed.
 
     Args:
         method: of `of_method`.
-        pair: the question.
+        question: of `of_question`.
         seed: of its noise.
     """
+    return images.sha256(f"{method} {question} {seed}".encode())[:32]
+
+
+def of_question(pair: EditPair) -> str:
+    """Hex sha256 of all that a method is given of a pair."""
     texts = [pair.target_text, pair.source_text, pair.instruction]
     files = [pair.image.name, pair.image.sha256, pair.mask.sha256 if pair.mask else "",
              *(reference.sha256 for reference in pair.references)]  # fmt: skip
-    return _hash([method, pair.uid, texts, files, seed])[:32]
+    return _hash([pair.uid, texts, files])
 
 
 def of_place(path: Path) -> str:

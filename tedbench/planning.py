@@ -17,6 +17,10 @@ from tedbench import events, runner, store
 from tedbench.config import RunConfig
 from tedbench.contenders import Contender
 from tedbench.progress import How, Progress
+from tedbench.sweeps import Asked
+
+ENOUGH = 1000
+"""Images whose time and size are looked at."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,7 @@ def plan(config: RunConfig, out: Path, retry_failed: bool = False) -> list[Line]
     if (out / "run.json").exists():
         runner.check_begun(out, out, dataset)
         made = as_loaded(made, store.open_run(out).run.execution)
-    todo = runner.todo(made, dataset, config.seeds)
-    with closing(Progress(out, made, todo, How(retry_failed))) as progress:
+    with closing(Progress(out, Asked(made, dataset.pairs, config.seeds), How(retry_failed))) as progress:
         progress.look()
         return [_line(progress, one) for one in made]
 
@@ -113,30 +116,24 @@ def as_loaded(made: Sequence[Contender], execution: Mapping[str, Mapping[str, An
 
 
 def _line(progress: Progress, contender: Contender) -> Line:
-    sweeps = images = left = failed = measured = sized = 0
+    sweeps = images = left = failed = measured = 0
     seconds = size = 0.0
+    n = len(contender.strengths)
     for at, sweep in enumerate(progress.todo):
         if sweep.contender is not contender:
             continue
-        sweeps, images = sweeps + 1, images + len(contender.strengths)
+        sweeps, images = sweeps + 1, images + n
         left += len(progress.left.get(at, ()))
+        if measured >= ENOUGH and not progress.failures:
+            continue
         for row in (progress.journal.find(sweep.key) or {"cells": []})["cells"]:
             failed += row["status"] == "failed"
             if row["status"] == "ok":
-                size, sized = size + row["size"], sized + 1
                 # a sweep's seconds stand on each of its images, and count once for all of them
-                share = row.get("fit_seconds", 0.0) + row.get("edit_seconds", 0.0)
-                seconds, measured = seconds + share / max(1, len(contender.strengths)), measured + 1
-    return Line(
-        contender.label,
-        sweeps,
-        images,
-        images - left,
-        failed,
-        left,
-        seconds / measured if measured else None,
-        size / sized if sized else None,
-    )
+                seconds += (row.get("fit_seconds", 0.0) + row.get("edit_seconds", 0.0)) / max(1, n)
+                size, measured = size + row["size"], measured + 1
+    means = (seconds / measured, size / measured) if measured else (None, None)
+    return Line(contender.label, sweeps, images, images - left, failed, left, *means)
 
 
 def _events(out: Path) -> Iterator[dict[str, Any]]:

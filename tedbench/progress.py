@@ -13,11 +13,10 @@ from typing import Any
 from tqdm import tqdm
 
 from tedbench import events, store, sweeps
-from tedbench.contenders import Contender
 from tedbench.errors import MethodError
 from tedbench.journal import Journal
 from tedbench.local import Local, Task
-from tedbench.sweeps import Found, Sweep
+from tedbench.sweeps import Asked, Found, Sweep
 from tedbench.types import Cell
 
 EVERY = 30.0
@@ -64,15 +63,17 @@ class Ran:
 class Progress:
     """The sweeps of a run, and what is left of each. In memory are what is asked and what is left, not what is done."""
 
-    def __init__(self, out: Path, made: Sequence[Contender], todo: Sequence[Sweep], how: How) -> None:
-        self.out, self.made, self.todo, self.asked = out, made, todo, how
-        self.seeds = len({sweep.seed for sweep in todo})
+    def __init__(self, out: Path, todo: Asked, how: How) -> None:
+        self.out, self.todo, self.asked = out, todo, how
+        self.made, self.seeds = todo.made, len(todo.seeds)
         self.journal, self.log = Journal(out), events.Log(out)
         self.left: dict[int, tuple[float, ...]] = {}
         """Place in `todo` → strengths to be done."""
         self.how: dict[str, dict[str, list[Any]]] = {}
         """Label → fact of `sweeps.EXECUTION` → its distinct values."""
         self.kept = self.kept_failed = self.redone = 0
+        self.failures = False
+        """Whether any sweep that is asked for has failures."""
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -81,8 +82,15 @@ class Progress:
     def look(self) -> None:
         """Find out what is left."""
         self.left, self.kept, self.kept_failed, self.redone = {}, 0, 0, 0
-        for at in range(len(self.todo)):
+        out = str(self.out)
+        for at, sweep in enumerate(self.todo):
+            entry = self.journal.find(sweep.key)
+            if entry and self.journal.is_settled(sweep.key) and sweeps.stands(entry, sweep.contender.strengths, out):
+                self.kept += 1
+                self._note(sweep, entry["how"])
+                continue
             found = self._found(at)
+            self.failures |= any(cell.status == "failed" for cell in found.cells.values())
             lacks = found.lacks(self.todo[at].contender.strengths, self.asked.retry_failed)
             if lacks:
                 self.left[at] = lacks
@@ -90,7 +98,7 @@ class Progress:
             else:
                 self.kept += 1
                 self.kept_failed += any(cell.status == "failed" for cell in found.cells.values())
-                self._note(at, found)
+                self._note(sweep, found.how)
 
     @property
     def busy(self) -> list[int]:
@@ -190,7 +198,7 @@ class Progress:
     def _enter(self, at: int, found: Found, entry: dict[str, Any]) -> None:
         self.journal.append(entry)
         images = len(self.left.pop(at))
-        self._note(at, found)
+        self._note(self.todo[at], found.how)
         self._bar.update(images)
         self.log.write("sweep", sweep=self.todo[at].name, key=self.todo[at].key, images=images)
         if time.monotonic() - self._written > EVERY:
@@ -209,9 +217,9 @@ class Progress:
         k, n = self.asked.shard
         return at // self.seeds % n == k - 1
 
-    def _note(self, at: int, found: Found) -> None:
-        kept = self.how.setdefault(self.todo[at].contender.label, {})
-        for name, value in found.how.items():
+    def _note(self, sweep: Sweep, how: Mapping[str, Any]) -> None:
+        kept = self.how.setdefault(sweep.contender.label, {})
+        for name, value in how.items():
             if value not in kept.setdefault(name, []):
                 kept[name].append(value)
 

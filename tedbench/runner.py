@@ -23,7 +23,7 @@ from tedbench.contenders import Contender
 from tedbench.errors import StoreError, UsageError
 from tedbench.local import Local
 from tedbench.progress import How, Progress, Ran
-from tedbench.sweeps import Sweep
+from tedbench.sweeps import Asked
 from tedbench.types import Dataset, Run
 
 AS_USUAL = How()
@@ -65,7 +65,7 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
         with closing(Local(made, how.time_limit, how.threads)) as executor:
             noted = executor.prepare([at for at, one in enumerate(made) if one.silent])
             made = [_told(one, noted.get(at, {})) for at, one in enumerate(made)]
-            with closing(Progress(place, made, todo(made, dataset, config.seeds), how)) as progress:
+            with closing(Progress(place, Asked(made, dataset.pairs, config.seeds), how)) as progress:
                 progress.look()
                 noted |= executor.prepare([at for at in progress.busy if at not in noted])
                 asked = _run(config, made, dataset, place, command)
@@ -77,11 +77,6 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
                     store.write_cells(place, progress.cells())
                     disk.write_json(place / "run.json", dataclasses.asdict(_executed(asked, made, noted, progress)))
                 return dataclasses.replace(progress.summary(), out=out)
-
-
-def todo(made: Sequence[Contender], dataset: Dataset, seeds: Sequence[int]) -> list[Sweep]:
-    """Every sweep that a configuration asks for, method by method."""
-    return [Sweep(one, pair, seed) for one in made for pair in dataset.pairs for seed in seeds]
 
 
 def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Path, command: Sequence[str]) -> Run:

@@ -7,11 +7,11 @@ sweep's key, so that those of another configuration stay beside them and are tol
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, overload
 
 from tedbench import disk, images, keys, ranges
 from tedbench.contenders import Contender
@@ -25,18 +25,20 @@ KEPT = ("strength", "status", "file", "sha256", "error", "fit_seconds", "edit_se
 """Of a cell, what an entry keeps; the rest is the question's and the method's."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """One method on one pair with one seed."""
 
     contender: Contender
     pair: EditPair
     seed: int
+    question: str
+    """`keys.of_question` of the pair."""
 
-    @cached_property
+    @property
     def key(self) -> str:
         """What moves its pixels, see `keys.of_sweep`."""
-        return keys.of_sweep(self.contender.key, self.pair, self.seed)
+        return keys.of_sweep(self.contender.key, self.question, self.seed)
 
     @property
     def name(self) -> str:
@@ -63,6 +65,32 @@ class Sweep:
         return Cell(pair.uid, pair.image_id, pair.category, label, self.seed, strength, status, error=error)
 
 
+class Asked(Sequence[Sweep]):
+    """Every sweep that is asked for: method by method, pair by pair, seed by seed; each is made when looked at."""
+
+    def __init__(self, made: Sequence[Contender], pairs: Sequence[EditPair], seeds: Sequence[int]) -> None:
+        self.made, self.seeds = tuple(made), tuple(seeds)
+        self._pairs = [(pair, keys.of_question(pair)) for pair in pairs]
+
+    def __len__(self) -> int:
+        return len(self.made) * len(self._pairs) * len(self.seeds)
+
+    @overload
+    def __getitem__(self, at: int) -> Sweep: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Sweep]: ...
+
+    def __getitem__(self, at: int | slice) -> Sweep | list[Sweep]:
+        if isinstance(at, slice):
+            return [self[k] for k in range(*at.indices(len(self)))]
+        if not 0 <= at < len(self):
+            raise IndexError(at)
+        rest, seed = divmod(at, len(self.seeds))
+        one, pair = divmod(rest, len(self._pairs))
+        return Sweep(self.made[one], self._pairs[pair][0], self.seeds[seed], self._pairs[pair][1])
+
+
 @dataclass(frozen=True)
 class Found:
     """What is on disk of a sweep."""
@@ -81,6 +109,28 @@ class Found:
 
 
 NOTHING = Found({}, {})
+
+
+def stands(entry: Entry, strengths: Sequence[float], out: str) -> bool:
+    """Whether an entry has an image for each strength, and all its files look as they did: the common case, and quick.
+
+    Args:
+        entry: settled, see `Journal.is_settled`.
+        strengths: that are asked for.
+        out: the run's folder.
+    """
+    try:
+        if os.stat(f"{out}/{entry['record']}").st_size != entry["record_size"]:  # noqa: PTH116  (a third of a Path's time)
+            return False
+        there = set()
+        for row in entry["cells"]:
+            stat = os.stat(f"{out}/{row['file']}")  # noqa: PTH116
+            if stat.st_size != row["size"] or stat.st_ctime_ns != row["ctime_ns"]:
+                return False
+            there.add(row["strength"])
+        return there.issuperset(strengths)
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
 
 
 def found(sweep: Sweep, entry: Entry | None, out: Path, settled: bool) -> Found:
