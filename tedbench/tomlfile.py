@@ -6,8 +6,9 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +17,7 @@ from tedbench.config import MethodConfig, RunConfig
 from tedbench.datasets.manifest import read_text
 from tedbench.errors import UsageError, short
 
+T = TypeVar("T")
 _Range = str | int | float | list[int | float]
 
 
@@ -51,19 +53,33 @@ def read(path: Path) -> RunConfig:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML ({short(error)})") from error
     except ValidationError as error:
-        raise UsageError(_first(error, path, text)) from error
+        raise UsageError(_told(error, path, text)) from error
+    wrong: list[str] = []
+    methods = [_collected(wrong, _method, path, text, at, method) for at, method in enumerate(raw.methods)]
+    seeds = _collected(wrong, ranges.seeds, raw.seeds, _place(path, text, ("seeds",)))
+    if wrong:
+        raise UsageError("; ".join(wrong))
     data = Path(_beside(path, raw.data)) if raw.data is not None else None
     captions = _beside(path, raw.captions) if raw.captions else ""
     return RunConfig(
-        methods=tuple(_method(path, text, at, method) for at, method in enumerate(raw.methods)),
+        methods=tuple(one for one in methods if one is not None),
         dataset=raw.dataset,
         data=data,
         captions=captions if Path(captions).exists() else raw.captions,
         source=raw.source,
         revision=raw.revision,
         limit=raw.limit,
-        seeds=ranges.seeds(raw.seeds, _place(path, text, ("seeds",))),
+        seeds=seeds or (),
     )
+
+
+def _collected(wrong: list[str], make: Callable[..., T], *of: Any) -> T | None:
+    """What is made, or nothing and one mistake more."""
+    try:
+        return make(*of)
+    except UsageError as error:
+        wrong.append(str(error))
+        return None
 
 
 def _method(path: Path, text: str, at: int, raw: _Method) -> MethodConfig:
@@ -86,23 +102,26 @@ def _beside(path: Path, name: str) -> str:
     return os.path.normpath(path.parent / Path(name).expanduser())
 
 
-def _first(error: ValidationError, path: Path, text: str) -> str:
-    """The first mistake as a line: place, what is wrong, what else."""
-    mistakes = error.errors()
-    first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
-    # Of a value with several types, pydantic names each type; the keys of the file come before them.
-    keys = first["loc"] if first["loc"][0] == "methods" else first["loc"][:1]
-    keys = keys[:3]
-    place = _place(path, text, keys)
-    if first["type"] == "extra_forbidden":
+def _told(error: ValidationError, path: Path, text: str) -> str:
+    """Every mistake: place, what is wrong, what else; in the order of the file as far as it is known."""
+    found: dict[tuple[Any, ...], str] = {}
+    for one in error.errors():
+        # Of a value with several types, pydantic names each type; the keys of the file come before them.
+        keys = (one["loc"] if one["loc"][0] == "methods" else one["loc"][:1])[:3]
+        found.setdefault(keys, _mistake(one, keys, _place(path, text, keys)))
+    return "; ".join(found[keys] for keys in sorted(found, key=lambda keys: _line(text, keys)))
+
+
+def _mistake(one: Any, keys: tuple[Any, ...], place: str) -> str:
+    if one["type"] == "extra_forbidden":
         known = sorted(_Run.model_fields)
         close = difflib.get_close_matches(str(keys[0]), known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         return f"{place}: no such key.{hint} Known: {', '.join(known)}"
-    if first["type"] == "missing":
+    if one["type"] == "missing":
         hint = "add one [[methods]] table with a name" if keys == ("methods",) else "write one"
         return f"{place}: is missing; {hint}"
-    return f"{place}: {first['msg']}, not {str(first['input'])[:60]!r}"
+    return f"{place}: {one['msg']}, not {str(one['input'])[:60]!r}"
 
 
 def _place(path: Path, text: str, keys: tuple[Any, ...]) -> str:

@@ -172,6 +172,27 @@ def test_a_mistake_in_a_file_is_one_line_with_its_place(tmp_path: Path, text: st
     assert "\n" not in str(caught.value)
 
 
+def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    text = 'limit = "four"\ndatset = "folder"\n[[methods]]\nlabel = 3\n[[methods]]\nname = "b"\nstrengths = {low = 0}\n'
+    with pytest.raises(UsageError) as caught:
+        tomlfile.read(toml(tmp_path, text))
+    said = str(caught.value)
+    for place in (
+        "line 1, limit",
+        "line 2, datset",
+        "line 4, methods 1 label",
+        "methods 1 name",
+        "line 7, methods 2 strengths",
+    ):
+        assert place in said, said
+    assert "\n" not in said
+    text = 'seeds = [1, 1]\n[[methods]]\nname = "a"\nlabel = "../a"\n[[methods]]\nname = "b"\nstrengths = "1:0:1"\n'
+    with pytest.raises(UsageError) as caught:
+        tomlfile.read(toml(tmp_path, text))
+    for place in ("line 1, seeds", "line 4, methods 1 label", "line 7, methods 2 strengths"):
+        assert place in str(caught.value)
+
+
 def test_a_field_that_is_none_is_told_with_its_file_and_table(tmp_path: Path) -> None:
     path = toml(tmp_path, '[[methods]]\nname = "identity"\n[[methods]]\nname = "outputs"\nfoldr = "x"\n')
     with pytest.raises(UsageError, match="Did you mean 'folder'") as caught:
