@@ -32,8 +32,6 @@ class Journal:
         self._places: dict[bytes, int] = {}
         self._clean = 0
         """Where the last clean end is."""
-        self.broken = 0
-        """Lines that could not be read."""
         self._file: Any = None
         self._map: Any = None
         self._read()
@@ -144,8 +142,6 @@ class Journal:
             self._clean = place
         elif found := _KEY.match(line):
             self._places[bytes.fromhex(found[1].decode())] = place
-        else:
-            self.broken += 1
 
 
 def mend(out: Path) -> None:

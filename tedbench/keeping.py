@@ -11,13 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tedbench import contenders as competitors
-from tedbench import disk, runner, store
+from tedbench import disk, planning, runner, store, sweeps
 from tedbench.config import RunConfig
 from tedbench.errors import UsageError
 from tedbench.journal import Entry, Journal
 from tedbench.store import RunFolder
-from tedbench.sweeps import Asked
 from tedbench.types import Cell
 
 RANK = {"ok": 0, "failed": 1, "missing": 2}
@@ -56,8 +54,7 @@ def unasked(config: RunConfig, out: Path) -> Unasked:
     Raises:
         StoreError, DataError, UsageError, UnknownName, PluginError: as `runner.run`.
     """
-    made, dataset = competitors.build(config.methods), runner.load(config)
-    asked = {sweep.key for sweep in Asked(_loaded(made, out), dataset.pairs, config.seeds)}
+    asked = {sweep.key for sweep in planning.asked(config, out)}
     with Journal(out) as journal:
         return Unasked(tuple(entry for entry in journal.entries() if entry["key"] not in asked))
 
@@ -164,8 +161,7 @@ def _copied(entry: Entry, source: Path, out: Path) -> Entry:
             with disk.explained(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / row["file"], target)
-                stat = target.stat()
-            row = {**row, "size": stat.st_size, "ctime_ns": stat.st_ctime_ns}
+            row = {**row, **sweeps.look_of(target)}
         rows.append(row)
     record = out / entry["record"]
     with disk.explained(record):
@@ -180,9 +176,3 @@ def _failed(entry: Entry | None) -> bool:
 
 def _images(entry: Entry) -> list[str]:
     return [row["file"] for row in entry["cells"] if row["status"] == "ok"]
-
-
-def _loaded(made: Sequence[competitors.Contender], out: Path) -> list[competitors.Contender]:
-    from tedbench import planning
-
-    return planning.as_loaded(made, store.open_run(out).run.execution)

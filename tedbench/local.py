@@ -36,6 +36,8 @@ class Task:
 
     at: int
     """Which contender."""
+    place: int
+    """By what whoever asks knows the sweep again."""
     pair: EditPair
     seed: int
     strengths: tuple[float, ...]

@@ -71,15 +71,20 @@ def plan(config: RunConfig, out: Path, retry_failed: bool = False) -> list[Line]
     Raises:
         StoreError, DataError, UsageError, UnknownName, PluginError: as `runner.run`.
     """
+    with closing(Progress(out, asked(config, out), How(retry_failed))) as progress:
+        progress.look()
+        return [_line(progress, one) for one in progress.made]
+
+
+def asked(config: RunConfig, out: Path) -> Asked:
+    """Every sweep that a configuration asks for in a folder; raises as `plan`."""
     made = competitors.build(config.methods)
     dataset = runner.load(config)
     competitors.check_needs(made, dataset.pairs)
     if (out / "run.json").exists():
         runner.check_begun(out, out, dataset)
-        made = as_loaded(made, store.open_run(out).run.execution)
-    with closing(Progress(out, Asked(made, dataset.pairs, config.seeds), How(retry_failed))) as progress:
-        progress.look()
-        return [_line(progress, one) for one in made]
+        made = _as_loaded(made, store.open_run(out).run.execution)
+    return Asked(made, dataset.pairs, config.seeds)
 
 
 def status(out: Path) -> Status:
@@ -106,7 +111,7 @@ def status(out: Path) -> Status:
     return Status(total, int(began.get("done", 0)) + images, failed, rate, _is_held(out), last)
 
 
-def as_loaded(made: Sequence[Contender], execution: Mapping[str, Mapping[str, Any]]) -> list[Contender]:
+def _as_loaded(made: Sequence[Contender], execution: Mapping[str, Mapping[str, Any]]) -> list[Contender]:
     """Methods that know their model only when it is loaded, with the one that the run had last."""
     known = {label: kept["model"][-1] for label, kept in execution.items() if kept.get("model")}
     return [

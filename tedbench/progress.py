@@ -91,7 +91,7 @@ class Progress:
                 continue
             found = self._found(at)
             self.failures |= any(cell.status == "failed" for cell in found.cells.values())
-            lacks = found.lacks(self.todo[at].contender.strengths, self.asked.retry_failed)
+            lacks = found.lacks(sweep.contender.strengths, self.asked.retry_failed)
             if lacks:
                 self.left[at] = lacks
                 self.redone += found.damaged
@@ -112,15 +112,13 @@ class Progress:
         Raises:
             MethodError: at the first failure, where that was asked for.
         """
-        images = sum(len(self.todo[at].contender.strengths) for at in range(len(self.todo)))
+        images = self.todo.images
         before = images - sum(map(len, self.left.values()))
         mine = [at for at in self.left if self._mine(at)]
         made, again = [at for at in mine if not self._repeats(at)], [at for at in mine if self._repeats(at)]
         self.log.write("begin", images=images, done=before, left=images - before)
-        self._written, self._bar = (
-            time.monotonic(),
-            tqdm(total=images, initial=before, desc="run", unit="image", disable=None),
-        )
+        self._written = time.monotonic()
+        self._bar = tqdm(total=images, initial=before, desc="run", unit="image", disable=None)
         with self._bar:
             self._do(executor, made)
             self._do(executor, [at for at in again if not self._repeat(at)])
@@ -159,22 +157,17 @@ class Progress:
 
     def _do(self, executor: Local, places: Sequence[int]) -> None:
         numbers = {one.label: at for at, one in enumerate(self.made)}
-        at_of: dict[int, int] = {}
 
         def tasks() -> Iterator[Task]:
             for at in places:
                 sweep = self.todo[at]
                 self._bar.set_postfix_str(f"{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
-                task = Task(numbers[sweep.contender.label], sweep.pair, sweep.seed, self.left[at])
-                at_of[id(task)] = at
-                yield task
+                yield Task(numbers[sweep.contender.label], at, sweep.pair, sweep.seed, self.left[at])
 
         for task, outcome in executor.run(tasks()):
-            at = at_of.pop(id(task))
-            sweep = self.todo[at]
-            before = self._found(at)
-            found, entry = sweeps.write(sweep, outcome, before, self.out)
-            self._enter(at, found, entry)
+            sweep = self.todo[task.place]
+            found, entry = sweeps.write(sweep, outcome, self._found(task.place), self.out)
+            self._enter(task.place, found, entry)
             if outcome.failed:
                 error = next(error for error in outcome.errors if error)
                 self.log.write("failed", sweep=sweep.name, images=outcome.failed, error=error)
@@ -207,10 +200,8 @@ class Progress:
 
     def _found(self, at: int) -> Found:
         sweep = self.todo[at]
-        if sweep.key not in self.journal:
-            return sweeps.NOTHING
         entry = self.journal.find(sweep.key)
-        return sweeps.found(sweep, entry, self.out, self.journal.is_settled(sweep.key))
+        return sweeps.found(sweep, entry, self.out, self.journal.is_settled(sweep.key)) if entry else sweeps.NOTHING
 
     def _mine(self, at: int) -> bool:
         """Whether it is of this call's shard; all seeds of a pair are of one."""

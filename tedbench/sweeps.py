@@ -55,10 +55,6 @@ class Sweep:
         name = f"{self.name}-{ranges.shown(strength)}.{self.key[: keys.SHOWN]}.png"
         return str(PurePosixPath("images", name))
 
-    def blank(self, status: str, error: str) -> tuple[Cell, ...]:
-        """A row a strength, without an image."""
-        return tuple(self.cell(strength, status, error) for strength in self.contender.strengths)
-
     def cell(self, strength: float, status: str, error: str = "") -> Cell:
         """A row without an image."""
         pair, label = self.pair, self.contender.label
@@ -74,6 +70,11 @@ class Asked(Sequence[Sweep]):
 
     def __len__(self) -> int:
         return len(self.made) * len(self._pairs) * len(self.seeds)
+
+    @property
+    def images(self) -> int:
+        """How many all of them are."""
+        return sum(len(one.strengths) for one in self.made) * len(self._pairs) * len(self.seeds)
 
     @overload
     def __getitem__(self, at: int) -> Sweep: ...
@@ -133,7 +134,7 @@ def stands(entry: Entry, strengths: Sequence[float], out: str) -> bool:
         return False
 
 
-def found(sweep: Sweep, entry: Entry | None, out: Path, settled: bool) -> Found:
+def found(sweep: Sweep, entry: Entry, out: Path, settled: bool) -> Found:
     """What of an entry stands.
 
     Args:
@@ -142,8 +143,6 @@ def found(sweep: Sweep, entry: Entry | None, out: Path, settled: bool) -> Found:
         out: the run's folder.
         settled: whether size and time tell that a file is what it was; else its content does.
     """
-    if entry is None:
-        return NOTHING
     try:
         record = out / entry["record"]
         if record.stat().st_size != entry["record_size"]:
@@ -221,7 +220,7 @@ def _entered(
                            **({"traceback": trace} if trace else {})})  # fmt: skip
     _write(out / sweep.record, record)
     how = {name: facts[name] for name in EXECUTION if name in facts}
-    placed = [{**row, **_stat(out / row["file"])} if row["status"] == "ok" else row for row in rows]
+    placed = [{**row, **look_of(out / row["file"])} if row["status"] == "ok" else row for row in rows]
     entry = {"key": sweep.key, "record": sweep.record, "record_size": len(record), "how": how, "cells": placed}
     cells = {float(row["strength"]): _cell(sweep, row, sweep.record) for row in rows}
     return Found(cells, how), entry
@@ -238,7 +237,8 @@ def kept_of(cell: Cell) -> dict[str, Any]:
     return {name: value for name, value in every.items() if value not in (None, "")}
 
 
-def _stat(path: Path) -> dict[str, int]:
+def look_of(path: Path) -> dict[str, int]:
+    """By what an entry knows a file again without reading it."""
     with disk.explained(path):
         stat = path.stat()
     return {"size": stat.st_size, "ctime_ns": stat.st_ctime_ns}

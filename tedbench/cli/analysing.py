@@ -41,11 +41,12 @@ def analyse(
     """Write what the answers say: preferences with intervals, strengths, raters, agreement; a page, CSV, a figure."""
     from tqdm import tqdm
 
+    from tedbench import report
     from tedbench.study import analysing, bundle, detecting, section
 
     opened = bundle.open_study(study)
     folder = out or Path("reports", opened.lock.name)
-    section.check_place(folder)
+    report.check_place(folder, section.MARKER)
     read, sources = _read(opened, files or [], database)
     if not read.answers:
         raise DataError(
@@ -72,12 +73,9 @@ def print_analysis(analysis: Analysis) -> None:
     typer.echo(wording.headline(analysis))
     for line in analysis.departures:
         typer.echo(f"exploratory: {line}")
-    for row in analysis.rates.to_dict("records"):
+    rows = (frame.to_dict("records") for frame in (analysis.rates, analysis.rates_all))
+    for row, everybody in zip(*rows, strict=True):  # both have a row an aspect and pair, in one order
         ends = f"[{wording.percent(row['low'])}, {wording.percent(row['high'])}]"
-        everybody = next(
-            one for one in analysis.rates_all.to_dict("records")
-            if all(one[name] == row[name] for name in ("aspect", "first", "second"))
-        )  # fmt: skip
         typer.echo(
             f"  {row['aspect']:12} {row['first']} > {row['second']}: {wording.percent(row['mean'])} {ends}, "
             f"{row['n']} answers; nobody excluded {wording.percent(everybody['mean'])}"

@@ -58,7 +58,8 @@ def build(
     seed: Annotated[Whole, typer.Option("--seed", help="Of sides and orders. Default: 0.")] = None,
 ) -> None:
     """Make a study of one or more runs: pictures, questions, the key apart, and study.lock, which fixes the design."""
-    from tedbench.study import building, entering, lock
+    from tedbench import store
+    from tedbench.study import building, lock
 
     raw: dict[str, Any] = lock.choices_from(config) if config else {}
     flags = {
@@ -71,8 +72,7 @@ def build(
         if value not in (None, "", []):
             _put(raw, name.split("."), value)
     choices = lock.check(raw, str(config) if config else "study")
-    material = entering.gather(runs, choices.rule)
-    dataset = dataset_of(next(iter(material.opened.values())), data, None)
+    dataset = dataset_of(store.open_run(runs[0]), data, None)
     print_built(building.build(runs, dataset, out, choices), out)
     typer.echo(f"next: tedbench study serve {shlex.quote(str(out))}")
 

@@ -80,26 +80,31 @@ def terminal_table(runs: Sequence[Path]) -> str:
     return plain.terminal_table(building.build(table.gather(runs)))
 
 
-def check_place(out: Path) -> None:
+def check_place(out: Path, marker: str = MARKER) -> None:
     """Refuse to replace what is no report: a mistyped --out must not cost a folder.
+
+    Args:
+        out: where one is to be.
+        marker: name of the JSON file that marks one, and lists its `files`.
 
     Raises:
         StoreError: if something else is at `out`.
     """
     if not out.exists() and not out.is_symlink():
         return
-    if out.is_symlink() or not out.is_dir() or not ((out / MARKER).is_file() or not any(out.iterdir())):
-        raise StoreError(f"{out} exists and is no report of ours (no {MARKER}); choose another --out, or remove it")
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in _names(out))
+    if out.is_symlink() or not out.is_dir() or not ((out / marker).is_file() or not any(out.iterdir())):
+        what = f"exists and is no report of ours (it holds no {marker})"
+        raise StoreError(f"{out} {what}; choose another --out, or remove it")
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in _names(out / marker))
     if foreign:
         raise StoreError(f"{out} holds {foreign[0]!r}, which no report wrote; move it away, or choose another --out")
 
 
-def _names(out: Path) -> set[str]:
-    """Names of the files that the report in `out` says are its own."""
-    if not (out / MARKER).is_file():
+def _names(marker: Path) -> set[str]:
+    """Names of the files that a report says are its own."""
+    if not marker.is_file():
         return set()
     try:
-        return {MARKER, *json.loads((out / MARKER).read_text(encoding="utf-8"))["files"]}
+        return {marker.name, *json.loads(marker.read_text(encoding="utf-8"))["files"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{out / MARKER} cannot be read; remove {out}, or choose another --out") from error
+        raise StoreError(f"{marker} cannot be read; remove {marker.parent}, or choose another --out") from error

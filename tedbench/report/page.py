@@ -30,8 +30,8 @@ def html(told: Mapping[str, Any], figures: Mapping[str, Drawn]) -> bytes:
     """
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     # The policy names what may run by its hash: a script that came in through a file name would not.
-    allowed = {"style_hash": _hash(style), "script_hash": _hash(script)}
-    ready = {"style": _Ready(style), "script": _Ready(script), "data": _Ready(_json(told["album"].data))}
+    allowed = {"style_hash": hash_of(style), "script_hash": hash_of(script)}
+    ready = {"style": _Ready(style), "script": _Ready(script), "data": _Ready(as_json(told["album"].data))}
     embedded = {name: as_data(forms) for name, forms in figures.items()}
     return for_html(HERE).get_template("page.html.j2").render(**told, **allowed, **ready, figures=embedded).encode()
 
@@ -46,7 +46,7 @@ def plain_html(folder: Path, template: str, told: Mapping[str, Any], figures: Ma
         figures: by name.
     """
     style = (HERE / "page.css").read_text(encoding="utf-8")
-    ready = {"style": _Ready(style), "style_hash": _hash(style)}
+    ready = {"style": _Ready(style), "style_hash": hash_of(style)}
     embedded = {name: as_data(forms) for name, forms in figures.items()}
     return for_html(folder).get_template(template).render(**told, **ready, figures=embedded).encode()
 
@@ -85,12 +85,13 @@ class _Ready(str):
         return str(self)
 
 
-def _json(data: Mapping[str, Any]) -> str:
+def as_json(data: object) -> str:
     """JSON that no HTML parser reads as the end of a script."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _hash(content: str) -> str:
+def hash_of(content: str) -> str:
+    """What a Content-Security-Policy names a style or script by."""
     return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 

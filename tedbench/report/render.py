@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tedbench.report import album, board, contact, context, curveplot, figure, gallery, latex, page, splitplot, sweeps
+from tedbench.report import (
+    album,
+    board,
+    contact,
+    context,
+    curveplot,
+    figure,
+    gallery,
+    latex,
+    page,
+    splitplot,
+    sweeps,
+    text,
+)
 from tedbench.report import table as tables
 from tedbench.report.building import Report
 
@@ -16,7 +29,6 @@ if TYPE_CHECKING:
     from tedbench.report.curveplot import Line
 
 SPLITS: tuple[sweeps.By, ...] = ("category", "seed")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def files(report: Report, reference: Report | None = None) -> dict[str, bytes]:
@@ -63,7 +75,7 @@ def as_csv(frame: pd.DataFrame) -> bytes:
     import pandas as pd
 
     safe = {
-        name: [f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in frame[name]]
+        name: [text.cell(value) for value in frame[name]]
         for name in frame.columns
         if not pd.api.types.is_numeric_dtype(frame[name])
     }

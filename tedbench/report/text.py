@@ -16,6 +16,9 @@ _TEX = {
 }  # fmt: skip
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 class Ready(str):
     """Text that is Markdown already."""
 
@@ -34,6 +37,11 @@ def markdown(value: object) -> str:
     text = re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", clean(value))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"^(\s*)([-+=]+(\s|$))", r"\1\\\2", text)
+
+
+def cell(value: Any) -> Any:
+    """A value of a CSV; text that a spreadsheet would take for a formula stands behind an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def latex(value: object) -> str:

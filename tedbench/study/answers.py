@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tedbench.errors import DataError
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from tedbench.report import text as texts
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,4 @@ def _whole(row: dict[str, str], name: str, place: str) -> int:
 
 def cell(value: object) -> object:
     """A value as it stands in a CSV file: a text that a spreadsheet would take for a formula behind an apostrophe."""
-    if isinstance(value, bool):
-        return int(value)
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return int(value) if isinstance(value, bool) else texts.cell(value)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tedbench import __version__, disk, environment
 from tedbench.errors import DataError, UsageError
+from tedbench.report import table as tables
 from tedbench.study import asking, bundle, entering, power
 from tedbench.study.asking import Asked
 from tedbench.study.bundle import Key, Public
@@ -47,7 +48,7 @@ def build(folders: Sequence[Path], dataset: Dataset, out: Path, choices: Choices
         UsageError: if runs do not go together, methods or rules are not there, or there is too little to ask.
         ImageError: if a picture is gone or damaged.
     """
-    material = entering.gather(folders, choices.rule)
+    material = tables.gather(folders, scored=bool(choices.rule))  # scores are read by rules alone
     if material.dataset.sha256 != dataset.info.sha256:
         raise DataError(f"the runs are over another list of pairs than {dataset.info.name} here; say where with --data")
     entrants = entering.enter(material, choices, out)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tedbench import choosing, registry, store
 from tedbench.errors import UnknownName, UsageError
 from tedbench.report import shown, sweeps
-from tedbench.report import table as tables
 from tedbench.report.table import Material
 from tedbench.report.text import clean
 from tedbench.store import RunFolder
@@ -40,21 +39,11 @@ class Entrant:
         return "" if cell.status == "ok" else cell.error or cell.status
 
 
-def gather(folders: Sequence[Path], rule: str) -> Material:
-    """Runs over one data set; they need scores only where a rule reads them.
-
-    Raises:
-        StoreError: if a folder is no run, or a rule is named and it has no scores.
-        UsageError: if the runs are not over one data set.
-    """
-    return tables.gather(folders, scored=bool(rule))
-
-
 def enter(material: Material, choices: Choices, out: Path) -> list[Entrant]:
     """Everyone who takes part.
 
     Args:
-        material: of `gather`.
+        material: of the runs.
         choices: methods and rule.
         out: the study's folder, from which paths are told.
 

@@ -6,14 +6,12 @@ folder of files, and in MTurk's form. Whatever comes from a study is data in the
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tedbench.report.page import as_json, hash_of
 from tedbench.study.bundle import Public
 
 HERE = Path(__file__).parent / "page"
@@ -74,16 +72,11 @@ def told(public: Public) -> dict[str, Any]:
     }
 
 
-def as_json(data: object) -> str:
-    """JSON that no HTML parser reads as the end of a script."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
 def _page(kind: str, title: str, data: Mapping[str, Any]) -> Page:
     style, script = _parts(kind)
     policy = (
-        f"default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'sha256-{_hash(style)}'; "
-        f"script-src 'sha256-{_hash(script)}'; form-action 'none'; base-uri 'none'"
+        f"default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'sha256-{hash_of(style)}'; "
+        f"script-src 'sha256-{hash_of(script)}'; form-action 'none'; base-uri 'none'"
     )
     html = _render("page.html.j2", policy=policy, style=style, script=script, title=title, data=as_json(data))
     return Page(html, f"{policy}; frame-ancestors 'none'")  # which browsers heed in a header alone
@@ -94,10 +87,6 @@ def _parts(kind: str) -> tuple[str, str]:
     text = {name: (HERE / name).read_text(encoding="utf-8") for name in ("page.css", *SCRIPTS[kind])}
     body = "".join(text[name] for name in SCRIPTS[kind])
     return text["page.css"], f'(() => {{\n"use strict";\n{body}}})();\n'
-
-
-def _hash(content: str) -> str:
-    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
 def _render(template: str, title: str = "", **ready: str) -> bytes:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tedbench import __version__, disk, environment
-from tedbench.errors import StoreError
+from tedbench import __version__, disk, environment, report
 from tedbench.report import page, published
 from tedbench.report.render import as_csv
 from tedbench.report.table import records
@@ -50,7 +49,7 @@ def write(said: Said, out: Path) -> list[Path]:
     Raises:
         StoreError: if something else stands at `out`, or the disk cannot be written.
     """
-    check_place(out)
+    report.check_place(out, MARKER)
     made = files(said)
     with disk.new_folder(out, replace=True) as scratch:
         for name, content in made.items():
@@ -80,21 +79,11 @@ def files(said: Said) -> dict[str, bytes]:
     return {**made, MARKER: (json.dumps(about, indent=2, ensure_ascii=False) + "\n").encode()}
 
 
-def check_place(out: Path) -> None:
-    """Refuse to write over what no analysis wrote.
-
-    Raises:
-        StoreError: saying what is there.
-    """
-    if out.exists() and not (out / MARKER).is_file():
-        raise StoreError(f"{out} is there and holds no {MARKER}; choose another --out")
-
-
 def context(said: Said) -> dict[str, Any]:
     """All that the templates say."""
     analysis, lock, main = said.analysis, said.study.lock, said.analysis.answers
-    every = {tuple(row[name] for name in ("aspect", "first", "second")): row for row in records(analysis.rates_all)}
-    rates = [{**row, "all": every[row["aspect"], row["first"], row["second"]]} for row in records(analysis.rates)]
+    both = zip(records(analysis.rates), records(analysis.rates_all), strict=True)  # in one order
+    rates = [{**row, "all": everybody} for row, everybody in both]
     return {
         "title": f"{lock.title} – {lock.name}",
         "lock": lock,

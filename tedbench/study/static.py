@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 from tedbench import disk
 from tedbench.errors import UsageError
+from tedbench.report.page import as_json
 from tedbench.study import allocation, bundle, pages
 from tedbench.study.allocation import Screen
 from tedbench.study.answers import COLUMNS
@@ -57,7 +58,7 @@ def export(study: Study, out: Path, raters: int) -> None:
     code = study.lock.completion.code
     url = study.lock.completion.url.replace("{code}", code)
     more = {"forms": raters, "columns": COLUMNS, "code": code, "url": url}
-    files = {f"forms/{number}.json": pages.as_json(form).encode() for number, form in enumerate(forms, start=1)}
+    files = {f"forms/{number}.json": as_json(form).encode() for number, form in enumerate(forms, start=1)}
     files["index.html"] = pages.rater(study.public, "static", more).html
     _write(study, out, files, forms)
 
@@ -105,7 +106,7 @@ def _screen(study: Study, slot: int, screen: Screen) -> dict[str, Any]:
 
 def _cell(form: Sequence[dict[str, Any]]) -> str:
     """As base64url without padding, which neither CSV nor HTML nor MTurk's templates read anything into."""
-    return base64.urlsafe_b64encode(pages.as_json(form).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(as_json(form).encode()).decode().rstrip("=")
 
 
 def _address(images_url: str) -> str:

@@ -275,6 +275,15 @@ def helpers() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium."""
+    from tests.study import browsing  # here, as a benchmark takes this file for its helpers, and is no test
+
+    with browsing.chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Callable[[str], str]]:
     """`postgres(name)`: URL of a new database of that name."""
     programs = postgres_programs()

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -36,12 +35,6 @@ ROUND = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tas
 <p><input type="submit" id="submitButton" value="Submit"></p></form></body></html>"""
 BARE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Task</title></head>
 <body>{layout}</body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing.chromium() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

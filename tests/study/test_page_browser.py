@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tedbench.study.bundle import Study
-from tests.study import browsing, conftest
+from tests.study import conftest
 from tests.study.browsing import (
     DESK,
     PHONE,
@@ -32,12 +32,6 @@ from tests.study.conftest import serving_of, write_study
 pytestmark = pytest.mark.slow
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(2)> & a ${bird} that\u202e flies"
 SHORT = {"per_rater": {"questions": 5, "repeats": 1, "checks": 0}}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing.chromium() as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,6 @@ SPLIT = {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing.chromium() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return write_study(tmp_path_factory.mktemp("split"), **SPLIT)
 

@@ -35,12 +35,6 @@ def site(study: Study) -> Iterator[Any]:
         yield one
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing.chromium() as one:
-        yield one
-
-
 def blocks(html: str, tag: str) -> list[str]:
     """The contents of every element of a name, as a browser's parser ends them."""
     return re.findall(rf"<{tag}(?:\s[^>]*)?>(.*?)</{tag}", html, re.S | re.I)

@@ -46,12 +46,6 @@ def hosted(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with browsing.chromium() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return write_study(tmp_path_factory.mktemp("static"), text="<b>a ${bird}</b> ü", **SHORT, **CODE)
 
