@@ -74,9 +74,9 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
                     progress.work(executor)
                     progress.journal.end()
                 finally:  # also when interrupted: rows and run.json say what there is
-                    store.write_cells(place, progress.cells())
+                    ran = progress.write()
                     disk.write_json(place / "run.json", dataclasses.asdict(_executed(asked, made, noted, progress)))
-                return dataclasses.replace(progress.summary(), out=out)
+                return dataclasses.replace(ran, out=out)
 
 
 def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Path, command: Sequence[str]) -> Run:

@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from tedbench.planning import Line
     from tedbench.progress import Ran
 
-SHOWN = 10
-"""Failures that are named; all of them are in cells.jsonl."""
-
 
 def run(
     source: SourceArgument = None,
@@ -190,10 +187,11 @@ def _print_ran(ran: Ran) -> None:
     if ran.kept or ran.redone:
         again = f", {ran.redone} damaged ones done again" if ran.redone else ""
         typer.echo(f"{ran.kept} sweeps were done before{again}")
-    for line in ran.failed[:SHOWN]:
+    for line in ran.failed:
         typer.echo(f"failed: {line}", err=True)
-    if len(ran.failed) > SHOWN:
-        typer.echo(f"failed: {len(ran.failed) - SHOWN} sweeps more, see {ran.out / 'cells.jsonl'}", err=True)
+    if ran.failed_sweeps > len(ran.failed):
+        others = ran.failed_sweeps - len(ran.failed)
+        typer.echo(f"failed: {others} sweeps more, see {ran.out / 'cells.jsonl'}", err=True)
     if ran.kept_failed:
         typer.echo(
             f"{ran.kept_failed} sweeps failed before and were not tried again; --retry-failed tries them", err=True
