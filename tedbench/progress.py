@@ -62,6 +62,11 @@ class Ran:
     kinds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Kind of failure → images."""
 
+    @property
+    def missing(self) -> int:
+        """Images that were not tried yet: of other shards, or since the run was interrupted."""
+        return self.asked - self.ok - self.failed_images
+
 
 class Progress:
     """The sweeps of a run, and which are left. In memory is a byte a sweep, and what the journal needs."""

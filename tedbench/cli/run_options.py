@@ -81,7 +81,21 @@ ModelOption = Annotated[
 ]
 DeviceOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps, for every method that has one."),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N or mps, for every method that has one; cuda:0,cuda:1 for a worker on each.",
+        show_default=False,
+    ),
+]
+MetricsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--metrics",
+        metavar="LIST",
+        help="Score with these, separated by commas, once nothing is missing; as `tedbench score` does.",
+        show_default=False,
+    ),
 ]
 FieldsOption = Annotated[
     list[str],
