@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tedbench.journal import Journal
 from tedbench.local import Local, Task
 from tedbench.sweeps import Asked, Found, Sweep
 from tedbench.types import Cell
+from tedbench.watching import Watch
 
 EVERY = 30.0
 """Seconds between two writings of cells.jsonl, or twenty times what the last one took: a large one takes seconds."""
@@ -39,6 +41,8 @@ class How:
     """Of torch; 0 for as many as it takes."""
     shard: tuple[int, int] = (1, 1)
     """(k, n): only the k-th of n parts is done."""
+    watch: tuple[str, ...] = ()
+    """Who else is told how it goes, see `watching`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Progress:
     def __init__(self, out: Path, todo: Asked, how: How) -> None:
         self.out, self.todo, self.asked = out, todo, how
         self.made, self.seeds = todo.made, len(todo.seeds)
-        self.journal, self.log = Journal(out), events.Log(out)
+        self.journal = Journal(out)
         self.left = bytearray(len(todo))
         """By place in `todo`: 1 where something is to be done."""
         self.images_left, self.images_failed = Counter[str](), Counter[str]()
@@ -82,7 +86,7 @@ class Progress:
         self.how: dict[str, dict[str, list[Any]]] = {}
         """Label → fact of `sweeps.EXECUTION` → its distinct values."""
         self._noted: tuple[str, dict[str, Any]] = ("", {})
-        self.kept = self.kept_failed = self.redone = 0
+        self.kept = self.kept_failed = self.redone = self.failed = 0
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -126,6 +130,12 @@ class Progress:
         Raises:
             MethodError: at the first failure, where that was asked for.
         """
+        watch = Watch(self.asked.watch, self.out)
+        with closing(watch):
+            self.log = events.Log(self.out, watch)
+            self._work(executor)
+
+    def _work(self, executor: Local) -> None:
         images, left = self.todo.images, self.images_left.total()
         self.log.write("begin", images=images, done=images - left, left=left)
         self._due = time.monotonic() + EVERY
@@ -165,13 +175,15 @@ class Progress:
             for at in places:
                 sweep = self.todo[at]
                 lacks = self._found(sweep).lacks(sweep.contender.strengths, self.asked.retry_failed)
-                self._bar.set_postfix_str(f"{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
+                failed = f"{self.failed} failed, " if self.failed else ""
+                self._bar.set_postfix_str(f"{failed}{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
                 yield Task(numbers[sweep.contender.label], at, sweep.pair, sweep.seed, lacks)
 
         for task, outcome in executor.run(tasks()):
             sweep = self.todo[task.place]
             found, entry = sweeps.write(sweep, outcome, self._found(sweep), self.out)
             self._enter(task.place, found, entry, len(task.strengths))
+            self.failed += outcome.failed
             if outcome.failed:
                 error = next(error for error in outcome.errors if error)
                 self.log.write("failed", sweep=sweep.name, images=outcome.failed, error=error)

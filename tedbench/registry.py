@@ -1,6 +1,6 @@
 """A name, or module:Class, becomes a class, lazily.
 
-Names live in entry points alone (groups `tedbench.metrics`, `tedbench.methods` and `tedbench.rules`); ours come in
+Names live in entry points alone (group `tedbench.metrics` and the like, see `KINDS`); ours come in
 through the same door as a stranger's. A spec is `NAME[@VALUE][?field=value&field=value]`: VALUE sets the field that the
 class names in `at`, or picks one of its `presets`.
 """
@@ -23,7 +23,7 @@ from urllib.parse import unquote
 
 from tedbench.errors import PluginError, TedbenchError, UnknownName, UsageError, short
 
-KINDS = ("metric", "method", "rule")
+KINDS = ("metric", "method", "rule", "watcher")
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,15 @@ TimeLimitOption = Annotated[
 ThreadsOption = Annotated[
     int, typer.Option("--threads", metavar="N", min=0, help="Of torch in the worker; counts move the last bits.")
 ]
+WatchOption = Annotated[
+    list[str],
+    typer.Option(
+        "--watch",
+        metavar="NAME",
+        help="Also tell tensorboard, wandb or module:Class how it goes; may be repeated.",
+        show_default=False,
+    ),
+]
 ShardOption = Annotated[
     str,
     typer.Option("--shard", metavar="K/N", help="Do the K-th of N parts, for job arrays; `tedbench merge` joins them."),

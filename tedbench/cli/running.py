@@ -31,6 +31,7 @@ from tedbench.cli.run_options import (
     StrengthsOption,
     ThreadsOption,
     TimeLimitOption,
+    WatchOption,
 )
 from tedbench.cli.stopping import Terminated
 from tedbench.errors import UsageError
@@ -62,12 +63,13 @@ def run(
     time_limit: TimeLimitOption = 0.0,
     threads: ThreadsOption = 0,
     shard: ShardOption = "",
+    watch: WatchOption = [],  # noqa: B006
 ) -> None:
     """Edit every pair of a data set with one or more methods. What is done is kept: the same call goes on.
 
     Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
     """
-    from tedbench import config, runner
+    from tedbench import config, registry, runner
     from tedbench.progress import How
 
     flags = config.Flags(
@@ -76,11 +78,13 @@ def run(
     )  # fmt: skip
     home = Path.cwd()
     asked = _asked(source, flags)
+    for name in watch:
+        registry.find("watcher", name)
     folder = out or (source if source is not None and source.is_dir() else None)
     if folder is None:
         raise UsageError("say where the images go: --out results/NAME")
     try:
-        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard))
+        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard), tuple(watch))
         ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]), how)
     except KeyboardInterrupt as stop:
         what = "terminated" if isinstance(stop, Terminated) else "interrupted"
