@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from tedbench import events, store, sweeps
 from tedbench.errors import MethodError
-from tedbench.journal import Journal
+from tedbench.journal import Entry, Journal
 from tedbench.local import Local, Task
 from tedbench.sweeps import Asked, Found, Sweep
 from tedbench.types import Cell
@@ -37,6 +37,8 @@ class How:
     """Of torch; 0 for as many as it takes."""
     shard: tuple[int, int] = (1, 1)
     """(k, n): only the k-th of n parts is done."""
+    finished: Callable[[Entry], None] | None = None
+    """Told of each entry of the journal when it counts."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,8 @@ class Progress:
 
     def _enter(self, at: int, found: Found, entry: dict[str, Any]) -> None:
         self.journal.append(entry)
+        if self.asked.finished:
+            self.asked.finished(entry)
         images = len(self.left.pop(at))
         self._note(self.todo[at], found.how)
         self._bar.update(images)

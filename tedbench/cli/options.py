@@ -7,6 +7,9 @@ from typing import Annotated, Optional
 
 import typer
 
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder of a run, or its address, s3://BUCKET/NAME.", show_default=False)
+]
 DatasetOption = Annotated[str, typer.Option("--dataset", help="tedbench, tedbench++ or folder.")]
 DataOption = Annotated[
     Optional[Path],  # noqa: UP045  (typer reads the annotation at run time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -68,36 +69,41 @@ def run(
 
     Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
     """
-    from tedbench import config, runner
+    from tedbench import addresses, config, mirror, runner
     from tedbench.progress import How
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, method, strengths, model, device, fields, extrapolate
     )
-    home = Path.cwd()
-    asked = config.override(_base(source), flags)
-    folder = out or (source if source is not None and source.is_dir() else None)
+    # What is wrong with what was typed is told before an address is asked for anything.
+    asked = None if source is not None and addresses.is_address(source) else config.override(_base(source), flags)
+    folder = out or (source if source is not None and _is_run(source) else None)
     if folder is None:
         raise UsageError("say where the images go: --out results/NAME")
+    kept = Path.cwd() / mirror.folder_of(folder)  # a method may go to another folder
+    how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard))
     try:
-        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard))
-        ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]), how)
+        with mirror.working(folder) as place:
+            if place.finished:
+                typer.echo(f"{folder}: worked on in {place.folder}")
+            fetched = place.folder if source == folder else None
+            asked = asked or config.override(_base(source, fetched), flags)
+            how = dataclasses.replace(how, finished=place.finished)
+            ran = runner.run(asked, place.folder, ("tedbench", *sys.argv[1:]), how)
     except KeyboardInterrupt as stop:
         what = "terminated" if isinstance(stop, Terminated) else "interrupted"
-        begun = (home / folder / "run.json").exists()  # a method may have gone to another folder
-        told = (
-            f"what is done is kept, go on with: tedbench run {shlex.quote(str(folder))}" if begun else "nothing begun"
-        )
+        begun = (kept / "run.json").exists()
+        told = f"what is done is kept, go on with: tedbench run {shlex.quote(folder)}" if begun else "nothing begun"
         typer.echo(f"tedbench: {what}; {told}", err=True)
         raise typer.Exit(Terminated.exit_code if isinstance(stop, Terminated) else 130) from None
-    _print_ran(ran)
+    _print_ran(ran, folder)
     if ran.ok:
-        typer.echo(f"next: tedbench score {shlex.quote(str(folder))} --metrics lpips-alex@256,lpips-alex@512")
+        typer.echo(f"next: tedbench score {shlex.quote(folder)} --metrics lpips-alex@256,lpips-alex@512")
     if ran.failed_images:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(ran.kinds.items(), key=lambda one: -one[1]))
         typer.echo(f"failures by kind: {kinds}", err=True)
         whole = f"{ran.failed_images} of {ran.asked} images failed"
-        again = f"try them again with: tedbench run {shlex.quote(str(folder))} --retry-failed"
+        again = f"try them again with: tedbench run {shlex.quote(folder)} --retry-failed"
         typer.echo(f"{'PARTIAL' if ran.ok else 'NOTHING MADE'}: {whole}, and tables will say so; {again}", err=True)
     if not ran.ok:
         raise typer.Exit(9)
@@ -121,14 +127,14 @@ def plan(
     retry_failed: RetryFailedOption = False,
 ) -> None:
     """Say what `run` with the same options would do: images asked for, there, left; time and disk, once measured."""
-    from tedbench import config, planning
+    from tedbench import config, mirror, planning
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, method, strengths, model, device, fields, extrapolate
     )
     asked = config.override(_base(source), flags)
-    folder = out or (source if source is not None and source.is_dir() else Path("results/not-begun"))
-    lines = planning.plan(asked, folder, retry_failed)
+    folder = out or (source if source is not None and _is_run(source) else "results/not-begun")
+    lines = planning.plan(asked, mirror.local(folder, begun=False), retry_failed)
     width = max(len(one.label) for one in lines)
     typer.echo(f"{'method':{width}}  sweeps  images    done  failed    left  s/image  kB/image")
     for one in lines:
@@ -168,25 +174,33 @@ def _shard(text: str) -> tuple[int, int]:
     return int(part), int(of)
 
 
-def _base(source: Path | None) -> RunConfig:
-    """What flags are put on top of: nothing, a file, or what a run was asked."""
-    from tedbench import config, store
+def _is_run(source: str) -> bool:
+    from tedbench import addresses
+
+    return addresses.is_address(source) or Path(source).is_dir()
+
+
+def _base(source: str | None, fetched: Path | None = None) -> RunConfig:
+    """What flags are put on top of: nothing, a file, or what a run was asked, whose local copy may be up to date."""
+    from tedbench import config, mirror, store
 
     if source is None:
         return config.RunConfig(methods=())
-    if source.is_dir():
-        return config.from_run(store.open_run(source).run, source)
-    if not source.exists():
+    if _is_run(source):
+        folder = fetched or mirror.local(source)
+        mirror.check_begun(source, folder)
+        return config.from_run(store.open_run(folder).run, folder)
+    if not Path(source).exists():
         raise UsageError(f"{source} does not exist; name a TOML file or a run folder, or leave it out and use flags")
     from tedbench import tomlfile
 
-    return tomlfile.read(source)
+    return tomlfile.read(Path(source))
 
 
-def _print_ran(ran: Ran) -> None:
+def _print_ran(ran: Ran, typed: str) -> None:
     missing = ran.asked - ran.ok - ran.failed_images
     more = f", {missing} missing" if missing else ""
-    typer.echo(f"{ran.out}: {ran.ok}/{ran.asked} images, {ran.failed_images} failed{more}")
+    typer.echo(f"{typed}: {ran.ok}/{ran.asked} images, {ran.failed_images} failed{more}")
     if ran.kept or ran.redone:
         again = f", {ran.redone} damaged ones done again" if ran.redone else ""
         typer.echo(f"{ran.kept} sweeps were done before{again}")
