@@ -41,7 +41,7 @@ class Address:
         """
         from fsspec.core import url_to_fs
 
-        self.text = text.rstrip("/")
+        self.text = text if text.endswith("://") else text.rstrip("/")
         try:
             # Listings that fsspec remembers are of yesterday: another machine writes there too.
             self._fs, path = url_to_fs(self.text, use_listings_cache=False)

@@ -187,7 +187,9 @@ def _is_held(folder: Path) -> bool:
     try:
         with disk.locked(folder, "held"):
             return False
-    except (StoreError, OSError):
+    except FileNotFoundError:
+        return False
+    except StoreError:
         return True
 
 
