@@ -14,7 +14,7 @@ from typing import Any
 
 from tedbench.errors import StoreError, TedbenchError, UsageError, short
 
-WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "r2", "memory"}
+WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "hf", "memory"}
 """Protocols at which a file that is being written is not seen."""
 PARTIAL = ".partial"
 AT_ONCE = 64
@@ -118,8 +118,7 @@ class Address:
         Args:
             name: of it.
             data: what it is to hold.
-            new: write only where there is none. Two who try at once may both succeed where the store cannot tell them
-                apart, so read it again.
+            new: write only where there is none; a store that does not know how writes in any case.
 
         Returns:
             Whether it was written.

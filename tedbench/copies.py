@@ -28,6 +28,7 @@ from tedbench.uniting import Union, is_inside
 
 SCORES = ("scores.parquet", "metrics.json")
 SMALL = ("run.json", "pairs.jsonl", "cells.jsonl", events.NAME, *SCORES)
+SCRATCH = ".scratch."
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Copy:
         strange = [name for name in there if not name.startswith(("images/", "sweeps/")) and name != leases.NAME]
         if strange and "run.json" not in there:
             raise StoreError(f"{self.address} holds {strange[0]!r} and is no run; choose another address")
+        for left in self.home.glob(f"{SCRATCH}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
         with self._scratch() as scratch:
             self._bring_small([name for name in there if _is_small(name)], scratch)
             if not with_sweeps:
@@ -158,7 +161,7 @@ class Copy:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix=".scratch.", dir=self.home) as name:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self.home) as name:
             _made(Path(name) / "sweeps")
             yield Path(name)
 

@@ -60,14 +60,12 @@ class Lease:
         Raises:
             StoreError: if another is at work there, or the address cannot be written.
         """
-        before = self.kept.read_text() if self.kept.exists() else ""
+        self._check_free()  # first, since not every store can write only where there is nothing
         if not self.address.write(NAME, self._said(), new=True):
-            held, age = _held(self.address)
-            if held not in ("", before) and age < STALE:
-                raise StoreError(self._refused(age))
+            self._check_free()
             self.address.write(NAME, self._said())
-        self._check()
         disk.write_atomic(self.kept, self.token.encode())
+        self._check()
         self._said_at = time.monotonic()
 
     @property
@@ -90,6 +88,12 @@ class Lease:
         """Let others work there; raises as `Address.remove`."""
         if _held(self.address)[0] == self.token:
             self.address.remove(NAME)
+
+    def _check_free(self) -> None:
+        before = self.kept.read_text() if self.kept.exists() else ""
+        held, age = _held(self.address)
+        if held not in ("", before) and age < STALE:
+            raise StoreError(self._refused(age))
 
     def _check(self) -> None:
         if _held(self.address)[0] != self.token:  # gone counts too: who took it may have done its work and left

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tedbench import copies, disk, journal
 from tedbench.addresses import AT_ONCE, Address, Unreachable, is_address
-from tedbench.copies import SCORES, Copy
+from tedbench.copies import SCORES, SCRATCH, Copy
 from tedbench.errors import StoreError
 from tedbench.journal import Entry, Journal
 from tedbench.leases import Lease
@@ -132,7 +132,7 @@ class Mirror:
         self._next = time.monotonic() + max(self._lease.every, (time.monotonic() - began) / SHARE)
 
     def _send_journal(self, listed: int) -> None:
-        with tempfile.TemporaryDirectory(prefix=".scratch.", dir=self._copy.home) as scratch:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self._copy.home) as scratch:
             copied = Path(scratch) / "done.jsonl"
             with disk.explained(copied), (self.folder / journal.NAME).open("rb") as source, copied.open("wb") as target:
                 shutil.copyfileobj(source, target)

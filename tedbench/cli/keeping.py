@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tedbench.cli.options import RunArgument
+from tedbench.cli.options import RunArgument, here
 from tedbench.errors import UsageError
 
 
@@ -58,7 +58,7 @@ def gc(
 
 def merge(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Parts of one run.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the whole; it must not be there yet.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the whole; it must not be there yet.", callback=here)],
 ) -> None:
     """Put the parts of one run together, such as shards; runs that were asked for different things are refused."""
     from tedbench import keeping, mirror

@@ -127,14 +127,16 @@ def plan(
     retry_failed: RetryFailedOption = False,
 ) -> None:
     """Say what `run` with the same options would do: images asked for, there, left; time and disk, once measured."""
-    from tedbench import config, mirror, planning
+    from tedbench import addresses, config, mirror, planning
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, method, strengths, model, device, fields, extrapolate
     )
-    asked = config.override(_base(source), flags)
+    fetched = mirror.local(source) if source is not None and addresses.is_address(source) else None
+    asked = config.override(_base(source, fetched), flags)
     folder = out or (source if source is not None and _is_run(source) else "results/not-begun")
-    lines = planning.plan(asked, mirror.local(folder, begun=False), retry_failed)
+    there = fetched if fetched and folder == source else mirror.local(folder, begun=False)
+    lines = planning.plan(asked, there, retry_failed)
     width = max(len(one.label) for one in lines)
     typer.echo(f"{'method':{width}}  sweeps  images    done  failed    left  s/image  kB/image")
     for one in lines:

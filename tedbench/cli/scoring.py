@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from tedbench.cli.options import CaptionsOption, DataOption, RunArgument
+from tedbench.cli.options import CaptionsOption, DataOption, RunArgument, here
 from tedbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def score(
         opened = store.open_run(folder)
         made = scoring.make_metrics(specs, device)
         scored = scoring.score_run(opened, dataset_of(opened, data, captions), made, again)
-    print_scored(scored, opened)
+    print_scored(scored, opened, run)
     typer.echo(f"next: tedbench report {shlex.quote(run)} --out {shlex.quote(f'reports/{folder.resolve().name}')}")
 
 
@@ -50,7 +50,10 @@ def report(
         list[str],
         typer.Argument(metavar="RUN...", help="Folders of scored runs, or their addresses.", show_default=False),
     ],
-    out: Annotated[Optional[Path], typer.Option("--out", help="Report folder. Default: reports/NAME.")] = None,  # noqa: UP045
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Report folder. Default: reports/NAME.", callback=here),
+    ] = None,
     rule: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--rule", help="How to choose strengths, e.g. gain@clip-text@MODEL; several, one after another."),
@@ -96,8 +99,8 @@ def dataset_of(run: RunFolder, data: Path | None, captions: Path | None) -> Data
     return datasets.load(info.name, data, source, captions, revision=info.revision if source == "hub" else None)
 
 
-def print_scored(scored: Scored, run: RunFolder) -> None:
-    """Say what a scoring gave."""
+def print_scored(scored: Scored, run: RunFolder, typed: str = "") -> None:
+    """Say what a scoring gave of a run, however its user calls it."""
     scores = run.scores()
     for facts in scored.facts:
         values = scores.loc[scores["metric"] == facts.identity, "value"]
@@ -109,7 +112,7 @@ def print_scored(scored: Scored, run: RunFolder) -> None:
     cells = run.cell_list()
     missing = sum(cell.status == "missing" for cell in cells)
     if missing and run.run.kind == "run":
-        how = f"go on with: tedbench run {shlex.quote(str(run.path))}"
+        how = f"go on with: tedbench run {shlex.quote(typed or str(run.path))}"
         typer.echo(f"the run is not finished: {missing} of {len(cells)} images are missing; {how}", err=True)
     for spec in scored.skipped:
         typer.echo(f"{spec}: scored before; --again scores it anew")
