@@ -517,17 +517,44 @@ def test_names_that_lead_out_of_a_run_are_not_followed(
     memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine("one", memory, tmp_path, monkeypatch)
-    (tmp_path / "evil").write_bytes(b"evil")
-    bad = entry(tmp_path / "made", "d" * 32, x=b"x")
+    made = tmp_path / "made"
+    bad = entry(made, "d" * 32, x=b"x")
     bad["cells"][0]["file"] = "images/../../../out.png"
-    address = Address(memory)
-    (tmp_path / "list").write_bytes(json.dumps(bad).encode() + b"\n")
-    (tmp_path / "run").write_bytes(b"{}")
-    address.put({"sweeps/done.jsonl": tmp_path / "list", "run.json": tmp_path / "run",
-                 "images/../../../out.png": tmp_path / "evil", "sweeps/m/dddd.json": tmp_path / "evil"})  # fmt: skip
+    (made / "sweeps" / "done.jsonl").write_bytes(json.dumps(bad).encode() + b"\n")
+    (made / "run.json").write_bytes(b"{}")
+    files = {"images/../../../out.png": made / "images/m/x.dddd.png"}
+    files |= {name: made / name for name in ("sweeps/done.jsonl", "run.json", bad["record"])}
+    Address(memory).put(files)
+    assert set(Address(memory).sizes()) == set(files)
     with Journal(mirror.local(memory)) as journal:
         assert list(journal.entries()) == []
     assert not list((tmp_path / "one").rglob("out.png"))
+
+
+def test_a_list_names_nothing_that_is_not_there(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, lacking, lists = Address.put, [], [0]
+
+    def slow(self: Address, files: Any) -> None:
+        for path in (path for name, path in files.items() if name == "sweeps/done.jsonl"):
+            there = set(self.sizes())
+            named = [json.loads(line) for line in path.read_text().splitlines() if "key" in line]
+            lacking.extend(one["record"] for one in named if one["record"] not in there)
+            lists[0] += 1
+        if any(name.endswith(".png") for name in files):
+            time.sleep(0.03)
+        put(self, files)
+
+    monkeypatch.setattr(Address, "put", slow)
+    with mirror.working(memory) as place, Journal(place.folder) as journal:
+        assert place.finished is not None
+        place.folder.mkdir(parents=True)
+        disk.write_json(place.folder / "run.json", {})
+        for n in range(60):
+            journal.append(made := entry(place.folder, f"{n:04x}" * 8, x=b"x"))
+            place.finished(made)
+            time.sleep(0.02)
+    assert lacking == []
+    assert lists[0] > 2
 
 
 def test_small_files_that_changed_on_both_sides(memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
