@@ -38,9 +38,10 @@ class Mirror:
     def __init__(self, copy: Copy, lease: Lease) -> None:
         self.folder, self.address = copy.folder, copy.address
         self._copy, self._lease = copy, lease
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[tuple[Entry, int]] = deque()
+        """Entries to be sent, each with the bytes of the journal whose entries are sent when it is."""
         self._listed = 0
-        """Bytes of the journal whose entries have all been handed over."""
+        """Bytes of the journal whose entries have all been sent."""
         self._lock, self._wake, self._stop = threading.Lock(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
         self._next = 0.0
@@ -49,8 +50,9 @@ class Mirror:
 
     def start(self, behind: Sequence[Entry]) -> None:
         """Begin to send; first what an earlier call had not sent."""
-        self._waiting.extend(behind)
-        self._listed = self._journal_size()
+        self._waiting.extend((entry, 0) for entry in behind[:-1])
+        self._waiting.extend((entry, self._journal_size()) for entry in behind[-1:])
+        self._listed = 0 if behind else self._journal_size()
         self._wake.set()
         self._thread.start()
 
@@ -63,8 +65,7 @@ class Mirror:
         if self.failed:
             raise self.failed
         with self._lock:
-            self._waiting.append(entry)
-            self._listed = self._journal_size()
+            self._waiting.append((entry, self._journal_size()))
         self._wake.set()
 
     def end(self) -> None:
@@ -78,10 +79,10 @@ class Mirror:
         self._thread.join()
         if self.failed:
             raise self.failed
-        self._listed = self._journal_size()
         try:
             self._send_files()
             self._check()
+            self._listed = self._journal_size()
             self._send_lists()
         except StoreError as error:
             self.failed = self._explained(error)
@@ -95,8 +96,7 @@ class Mirror:
             try:
                 self._lease.keep()
                 self._send_files()
-                if time.monotonic() >= self._next and not self._stop.is_set():
-                    self._send_lists()
+                self._send_due()
                 answered = time.monotonic()
             except StoreError as error:
                 # A network that is down for a minute must not end the work of a day.
@@ -110,33 +110,35 @@ class Mirror:
             with self._lock:
                 some = list(islice(self._waiting, AT_ONCE))
             self._lease.keep()
-            self._send(some)
+            self._send([entry for entry, _ in some])
+            self._listed = max(self._listed, some[-1][1])
             with self._lock:
                 for _ in some:
                     self._waiting.popleft()
+            self._send_due()
 
     def _send(self, entries: Sequence[Entry]) -> None:
         files = {name: self.folder / name for entry in entries for name in sizes(entry)}
         self.address.put({name: path for name, path in files.items() if path.is_file()})
 
+    def _send_due(self) -> None:
+        if time.monotonic() >= self._next:
+            self._send_lists()
+
     def _send_lists(self) -> None:
-        with self._lock:
-            if self._waiting:
-                return
-            listed = self._listed
         began = time.monotonic()
         if (self.folder / "run.json").exists():
             self._copy.push_small()
-            if listed:
-                self._send_journal(listed)
+            if self._listed:
+                self._send_journal()
         self._next = time.monotonic() + max(self._lease.every, (time.monotonic() - began) / SHARE)
 
-    def _send_journal(self, listed: int) -> None:
+    def _send_journal(self) -> None:
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self._copy.home) as scratch:
             copied = Path(scratch) / "done.jsonl"
             with disk.explained(copied), (self.folder / journal.NAME).open("rb") as source, copied.open("wb") as target:
                 shutil.copyfileobj(source, target)
-                target.truncate(min(listed, target.tell()))
+                target.truncate(min(self._listed, target.tell()))
             self.address.put({journal.NAME: copied})
 
     def _check(self) -> None:
