@@ -372,7 +372,7 @@ def test_a_place_that_cannot_be_written_is_one_line(world: World) -> None:
     for text, more in {
         "s3://": "names no folder",
         "nobody://b/r": "Protocol not known",
-        "gs://b/r": "pip install gcsfs",
+        "dropbox://b/r": "pip install dropboxdrivefs",
     }.items():
         with pytest.raises(UsageError, match=more):
             Address(text)
