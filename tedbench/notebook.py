@@ -1,7 +1,7 @@
 """Runs as DataFrames, for notebooks.
 
 import tedbench
-run = tedbench.load_run("results/NAME")          # or several, over one data set
+run = tedbench.load_run("results/NAME")          # or an address, or several, over one data set
 run.scores()                                     # a row an image and metric
 run.curves(by="category")                        # a row a point
 run.table()                                      # a row a method and metric, as in the report
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tedbench import mirror
 from tedbench.errors import UsageError
 from tedbench.report import contact, gallery, shown, sweeps
 from tedbench.report import table as tables
@@ -100,4 +101,4 @@ def load(folders: Sequence[str | Path]) -> Loaded:
     wrong = [folder for folder in folders if not isinstance(folder, str | Path)]
     if wrong:
         raise UsageError(f"load_run takes folders one by one, not {type(wrong[0]).__name__}: load_run(*folders)")
-    return Loaded(tables.gather([Path(folder) for folder in folders]))
+    return Loaded(tables.gather([mirror.local(folder) for folder in folders]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tedbench import events, store, sweeps
 from tedbench.errors import MethodError
-from tedbench.journal import Journal
+from tedbench.journal import Entry, Journal
 from tedbench.local import Local, Task
 from tedbench.sweeps import Asked, Found, Sweep
 from tedbench.types import Cell
@@ -43,6 +43,8 @@ class How:
     """(k, n): only the k-th of n parts is done."""
     watch: tuple[str, ...] = ()
     """Who else is told how it goes, see `watching`."""
+    finished: Callable[[Entry], None] | None = None
+    """Told of each entry of the journal when it counts."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ class Progress:
     def _enter(self, at: int, found: Found, entry: dict[str, Any], images: int) -> None:
         sweep = self.todo[at]
         self.journal.append(entry)
+        if self.asked.finished:
+            self.asked.finished(entry)
         self.left[at] = 0
         self.images_left[sweep.contender.label] -= images
         self._note(sweep, found.how)

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from tedbench import journal
 from tedbench.journal import Journal
 
-
 STEP = st.tuples(st.sampled_from(["put", "put", "open", "end"]), st.integers(0, 30), st.text(max_size=5))
 
 

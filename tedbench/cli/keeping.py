@@ -7,20 +7,22 @@ from typing import Annotated
 
 import typer
 
+from tedbench.cli.options import RunArgument, here
 from tedbench.errors import UsageError
 
 
-def status(run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]) -> None:
-    """Say how far a run is, from another terminal too."""
-    from tedbench import planning
+def status(run: RunArgument) -> None:
+    """Say how far a run is, from another terminal too; of an address, from another machine."""
+    from tedbench import addresses, leases, mirror, planning
 
-    found = planning.status(run)
-    state = "running" if found.running else "not running"
+    found = planning.status(mirror.local(run, with_sweeps=False))
+    running = found.running or (addresses.is_address(run) and leases.is_held(addresses.Address(run)))
+    state = "running" if running else "not running"
     share = f"{found.done}/{found.images} images" if found.images else "nothing begun"
     typer.echo(f"{run}: {state}, {share}, {found.failed} failed in the last call")
     if found.rate:
         typer.echo(f"{found.rate:.3g} images/s")
-    if found.running and found.seconds_left is not None:
+    if running and found.seconds_left is not None:
         typer.echo(f"about {length(found.seconds_left)} left")
     if found.last:
         what = found.last.get("sweep", "")
@@ -28,14 +30,17 @@ def status(run: Annotated[Path, typer.Argument(help="Run folder.", show_default=
 
 
 def gc(
-    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    run: RunArgument,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them, after asking.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --delete: do not ask.")] = False,
 ) -> None:
     """List sweeps that the run's configuration does not refer to: what was made under others, and stayed."""
-    from tedbench import config, keeping, store
+    from tedbench import addresses, config, keeping, mirror, store
 
-    found = keeping.unasked(config.from_run(store.open_run(run).run, run), run)
+    if delete and addresses.is_address(run):
+        raise UsageError(f"{run}: gc only lists there; other machines' copies would bring back what is deleted")
+    folder = mirror.local(run)
+    found = keeping.unasked(config.from_run(store.open_run(folder).run, folder), folder)
     if not found.entries:
         typer.echo(f"{run}: every sweep there is asked for")
         return
@@ -47,18 +52,18 @@ def gc(
         return
     if not yes and not typer.confirm(f"Delete {len(found.files)} files?"):
         raise UsageError("nothing was deleted")
-    keeping.remove(found, run)
+    keeping.remove(found, folder)
     typer.echo(f"deleted {len(found.files)} files")
 
 
 def merge(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, parts of one run.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the whole; it must not be there yet.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Parts of one run.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the whole; it must not be there yet.", callback=here)],
 ) -> None:
     """Put the parts of one run together, such as shards; runs that were asked for different things are refused."""
-    from tedbench import keeping
+    from tedbench import keeping, mirror
 
-    merged = keeping.merge(runs, out)
+    merged = keeping.merge([mirror.local(run) for run in runs], out)
     counts = merged.cells()["status"].value_counts().to_dict()
     told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("ok", "failed", "missing"))
     typer.echo(f"{out}: {told}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from tedbench.cli.options import CaptionsOption, DataOption
+from tedbench.cli.options import CaptionsOption, DataOption, RunArgument
 
 if TYPE_CHECKING:
     from tedbench.licences import Decision
@@ -26,7 +26,6 @@ ImagesOption = Annotated[
         show_default=False,
     ),
 ]
-RunArgument = Annotated[Path, typer.Argument(help="Run folder, e.g. results/NAME.", show_default=False)]
 
 
 def submit(
@@ -35,9 +34,9 @@ def submit(
     images: ImagesOption = None,
 ) -> None:
     """Pack a scored run into one archive that others can verify. Input photos never go in."""
-    from tedbench import store, submitting
+    from tedbench import mirror, store, submitting
 
-    done = submitting.submit(store.open_run(run), out, images)
+    done = submitting.submit(store.open_run(mirror.local(run)), out, images)
     gaps = f", {done.failed} failed, {done.missing} missing" if done.failed or done.missing else ""
     typer.echo(f"{out}: {done.files} files, {done.cells} cells{gaps}")
     _print_images(done.images)
@@ -100,9 +99,9 @@ def export(
     images: ImagesOption = None,
 ) -> None:
     """Write a run as a data set of the Hugging Face `datasets` library: a row an image, a column a metric."""
-    from tedbench import exporting, store
+    from tedbench import exporting, mirror, store
 
-    done = exporting.export(store.open_run(run), out, form, images)
+    done = exporting.export(store.open_run(mirror.local(run)), out, form, images)
     typer.echo(f"{out}: {done.rows} rows, {len(done.metrics)} metrics")
     _print_images(done.images)
     load = f"load_from_disk({str(out)!r})" if form == "disk" else f"load_dataset({str(out)!r})"

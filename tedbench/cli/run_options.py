@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 SourceArgument = Annotated[
-    Optional[Path],  # noqa: UP045  (typer reads the annotation at run time)
+    Optional[str],  # noqa: UP045  (typer reads the annotation at run time)
     typer.Argument(
         metavar="CONFIG.toml | RUN",
-        help="A TOML file that says what to run, or the folder of a run, to go on with it. Flags overrule both.",
+        help="A TOML file that says what to run, or a run to go on with, its folder or address. Flags overrule both.",
         show_default=False,
     ),
 ]
 OutOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--out", help="Run folder, e.g. results/NAME; an interrupted run there goes on.", show_default=False),
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--out",
+        metavar="RUN",
+        help="Run folder, e.g. results/NAME, or address, e.g. s3://BUCKET/NAME; an interrupted run there goes on.",
+        show_default=False,
+    ),
 ]
 MethodsOption = Annotated[
     list[str],

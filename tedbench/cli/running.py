@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -69,41 +70,46 @@ def run(
 
     Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
     """
-    from tedbench import config, registry, runner
+    from tedbench import addresses, config, mirror, registry, runner
     from tedbench.progress import How
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, metrics, method, strengths, model, device, fields,
         extrapolate,
     )  # fmt: skip
-    home = Path.cwd()
-    asked = _asked(source, flags)
     for name in watch:
         registry.find("watcher", name)
-    folder = out or (source if source is not None and source.is_dir() else None)
+    # What is wrong with what was typed is told before an address is asked for anything.
+    asked = None if source is not None and addresses.is_address(source) else _asked(source, flags)
+    folder = out or (source if source is not None and _is_run(source) else None)
     if folder is None:
         raise UsageError("say where the images go: --out results/NAME")
+    kept = Path.cwd() / mirror.folder_of(folder)  # a method may go to another folder
+    how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard), tuple(watch))
     try:
-        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard), tuple(watch))
-        ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]), how)
+        with mirror.working(folder) as place:
+            if place.finished:
+                typer.echo(f"{folder}: worked on in {place.folder}")
+            fetched = place.folder if source == folder else None
+            asked = asked or _asked(source, flags, fetched)
+            how = dataclasses.replace(how, finished=place.finished)
+            ran = runner.run(asked, place.folder, ("tedbench", *sys.argv[1:]), how)
     except KeyboardInterrupt as stop:
         what = "terminated" if isinstance(stop, Terminated) else "interrupted"
-        begun = (home / folder / "run.json").exists()  # a method may have gone to another folder
-        told = (
-            f"what is done is kept, go on with: tedbench run {shlex.quote(str(folder))}" if begun else "nothing begun"
-        )
+        begun = (kept / "run.json").exists()
+        told = f"what is done is kept, go on with: tedbench run {shlex.quote(folder)}" if begun else "nothing begun"
         typer.echo(f"tedbench: {what}; {told}", err=True)
         raise typer.Exit(Terminated.exit_code if isinstance(stop, Terminated) else 130) from None
-    _print_ran(ran)
+    _print_ran(ran, folder)
     if asked.metrics:
-        _score(asked, ran)
+        _score(asked, ran, folder)
     elif ran.ok:
-        typer.echo(f"next: tedbench score {shlex.quote(str(folder))} --metrics lpips-alex@256,lpips-alex@512")
+        typer.echo(f"next: tedbench score {shlex.quote(folder)} --metrics lpips-alex@256,lpips-alex@512")
     if ran.failed_images:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(ran.kinds.items(), key=lambda one: -one[1]))
         typer.echo(f"failures by kind: {kinds}", err=True)
         whole = f"{ran.failed_images} of {ran.asked} images failed"
-        again = f"try them again with: tedbench run {shlex.quote(str(folder))} --retry-failed"
+        again = f"try them again with: tedbench run {shlex.quote(folder)} --retry-failed"
         typer.echo(f"{'PARTIAL' if ran.ok else 'NOTHING MADE'}: {whole}, and tables will say so; {again}", err=True)
     if not ran.ok:
         raise typer.Exit(9)
@@ -128,15 +134,17 @@ def plan(
     retry_failed: RetryFailedOption = False,
 ) -> None:
     """Say what `run` with the same options would do: images asked for, there, left; time and disk, once measured."""
-    from tedbench import config, planning
+    from tedbench import addresses, config, mirror, planning
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, metrics, method, strengths, model, device, fields,
         extrapolate,
     )  # fmt: skip
-    asked = _asked(source, flags)
-    folder = out or (source if source is not None and source.is_dir() else Path("results/not-begun"))
-    lines = planning.plan(asked, folder, retry_failed)
+    fetched = mirror.local(source) if source is not None and addresses.is_address(source) else None
+    asked = _asked(source, flags, fetched)
+    folder = out or (source if source is not None and _is_run(source) else "results/not-begun")
+    there = fetched if fetched and folder == source else mirror.local(folder, begun=False)
+    lines = planning.plan(asked, there, retry_failed)
     width = max(len(one.label) for one in lines)
     typer.echo(f"{'method':{width}}  sweeps  images    done  failed    left  s/image  kB/image")
     for one in lines:
@@ -150,32 +158,34 @@ def plan(
         typer.echo(f"scored with {', '.join(asked.metrics)}, once nothing is missing")
 
 
-def _asked(source: Path | None, flags: Flags) -> RunConfig:
+def _asked(source: str | None, flags: Flags, fetched: Path | None = None) -> RunConfig:
     """What is asked, with every metric known: nobody wants to hear of a wrong one after a week."""
     from tedbench import config, registry
 
-    asked = config.override(_base(source), flags)
+    asked = config.override(_base(source, fetched), flags)
     for spec in asked.metrics:
         registry.find("metric", registry.parse(spec)[0])
     return asked
 
 
-def _score(asked: RunConfig, ran: Ran) -> None:
+def _score(asked: RunConfig, ran: Ran, typed: str) -> None:
     """Score what was run, where nothing is missing any more."""
-    from tedbench import scoring, store
+    from tedbench import mirror, scoring, store
     from tedbench.cli.scoring import dataset_of, print_scored
 
-    folder = shlex.quote(str(ran.out))
+    name = shlex.quote(typed)
     if ran.missing:
-        typer.echo(f"not scored yet, since {ran.missing} images are missing; go on with: tedbench run {folder}")
+        typer.echo(f"not scored yet, since {ran.missing} images are missing; go on with: tedbench run {name}")
         return
     if not ran.ok:
         return
-    run = store.open_run(ran.out)
-    made = scoring.make_metrics(asked.metrics, asked.devices[0] if asked.devices else "auto")
-    captions = Path(asked.captions) if asked.captions else None
-    print_scored(scoring.score_run(run, dataset_of(run, asked.data, captions), made), run)
-    typer.echo(f"next: tedbench report {folder} --out {shlex.quote(f'reports/{ran.out.resolve().name}')}")
+    with mirror.scoring(typed) as folder:
+        run = store.open_run(folder)
+        made = scoring.make_metrics(asked.metrics, asked.devices[0] if asked.devices else "auto")
+        captions = Path(asked.captions) if asked.captions else None
+        scored = scoring.score_run(run, dataset_of(run, asked.data, captions), made)
+    print_scored(scored, run, typed)
+    typer.echo(f"next: tedbench report {name} --out {shlex.quote(f'reports/{folder.resolve().name}')}")
 
 
 def _told_left(lines: list[Line]) -> list[str]:
@@ -206,24 +216,32 @@ def _shard(text: str) -> tuple[int, int]:
     return int(part), int(of)
 
 
-def _base(source: Path | None) -> RunConfig:
-    """What flags are put on top of: nothing, a file, or what a run was asked."""
-    from tedbench import config, store
+def _is_run(source: str) -> bool:
+    from tedbench import addresses
+
+    return addresses.is_address(source) or Path(source).is_dir()
+
+
+def _base(source: str | None, fetched: Path | None = None) -> RunConfig:
+    """What flags are put on top of: nothing, a file, or what a run was asked, whose local copy may be up to date."""
+    from tedbench import config, mirror, store
 
     if source is None:
         return config.RunConfig(methods=())
-    if source.is_dir():
-        return config.from_run(store.open_run(source).run, source)
-    if not source.exists():
+    if _is_run(source):
+        folder = fetched or mirror.local(source)
+        mirror.check_begun(source, folder)
+        return config.from_run(store.open_run(folder).run, folder)
+    if not Path(source).exists():
         raise UsageError(f"{source} does not exist; name a TOML file or a run folder, or leave it out and use flags")
     from tedbench import tomlfile
 
-    return tomlfile.read(source)
+    return tomlfile.read(Path(source))
 
 
-def _print_ran(ran: Ran) -> None:
+def _print_ran(ran: Ran, typed: str) -> None:
     more = f", {ran.missing} missing" if ran.missing else ""
-    typer.echo(f"{ran.out}: {ran.ok}/{ran.asked} images, {ran.failed_images} failed{more}")
+    typer.echo(f"{typed}: {ran.ok}/{ran.asked} images, {ran.failed_images} failed{more}")
     if ran.kept or ran.redone:
         again = f", {ran.redone} damaged ones done again" if ran.redone else ""
         typer.echo(f"{ran.kept} sweeps were done before{again}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from tedbench.cli.options import CaptionsOption, DataOption
+from tedbench.cli.options import CaptionsOption, DataOption, RunArgument, here
 from tedbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def score(
-    run: Annotated[Path, typer.Argument(help="Run folder, e.g. results/NAME.", show_default=False)],
+    run: RunArgument,
     metrics: Annotated[
         list[str],
         typer.Option(
@@ -32,21 +32,28 @@ def score(
     again: Annotated[bool, typer.Option("--again", help="Score also what has been scored.")] = False,
 ) -> None:
     """Score the images of a run. `tedbench list` shows the metrics."""
-    from tedbench import registry, scoring, store
+    from tedbench import mirror, registry, scoring, store
 
-    opened = store.open_run(run)
     specs = [spec for group in metrics for spec in registry.split(group)]
     if not specs:
         raise UsageError("--metrics is empty; name at least one, e.g. lpips-alex@256")
-    made = scoring.make_metrics(specs, device)
-    scored = scoring.score_run(opened, dataset_of(opened, data, captions), made, again)
-    print_scored(scored, opened)
-    typer.echo(f"next: tedbench report {shlex.quote(str(run))} --out {shlex.quote(f'reports/{run.resolve().name}')}")
+    with mirror.scoring(run) as folder:
+        opened = store.open_run(folder)
+        made = scoring.make_metrics(specs, device)
+        scored = scoring.score_run(opened, dataset_of(opened, data, captions), made, again)
+    print_scored(scored, opened, run)
+    typer.echo(f"next: tedbench report {shlex.quote(run)} --out {shlex.quote(f'reports/{folder.resolve().name}')}")
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, scored.", show_default=False)],
-    out: Annotated[Optional[Path], typer.Option("--out", help="Report folder. Default: reports/NAME.")] = None,  # noqa: UP045
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Folders of scored runs, or their addresses.", show_default=False),
+    ],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Report folder. Default: reports/NAME.", callback=here),
+    ] = None,
     rule: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--rule", help="How to choose strengths, e.g. gain@clip-text@MODEL; several, one after another."),
@@ -64,15 +71,17 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of one or more runs: page, Markdown, tables, figures, beside published numbers."""
+    from tedbench import mirror
     from tedbench import report as reporting
     from tedbench.report.compared import Asked
 
-    folder = out or Path("reports", runs[0].resolve().name)
     if budget is not None and not (math.isfinite(budget) and budget >= 0):
         raise UsageError(f"--budget {budget:g} is no LPIPS; give a number from 0")
     asked = Asked(against, primary, math.nan if budget is None else budget)
-    written = reporting.write_report(runs, folder, rules=rule or (), asked=asked)
-    typer.echo(reporting.terminal_table(runs))
+    folders = [mirror.local(run) for run in runs]
+    folder = out or Path("reports", folders[0].resolve().name)
+    written = reporting.write_report(folders, folder, rules=rule or (), asked=asked)
+    typer.echo(reporting.terminal_table(folders))
     typer.echo(f"wrote {', '.join(path.name for path in written)} in {folder}")
 
 
@@ -90,8 +99,8 @@ def dataset_of(run: RunFolder, data: Path | None, captions: Path | None) -> Data
     return datasets.load(info.name, data, source, captions, revision=info.revision if source == "hub" else None)
 
 
-def print_scored(scored: Scored, run: RunFolder) -> None:
-    """Say what a scoring gave."""
+def print_scored(scored: Scored, run: RunFolder, typed: str = "") -> None:
+    """Say what a scoring gave of a run, however its user calls it."""
     scores = run.scores()
     for facts in scored.facts:
         values = scores.loc[scores["metric"] == facts.identity, "value"]
@@ -103,7 +112,7 @@ def print_scored(scored: Scored, run: RunFolder) -> None:
     cells = run.cell_list()
     missing = sum(cell.status == "missing" for cell in cells)
     if missing and run.run.kind == "run":
-        how = f"go on with: tedbench run {shlex.quote(str(run.path))}"
+        how = f"go on with: tedbench run {shlex.quote(typed or str(run.path))}"
         typer.echo(f"the run is not finished: {missing} of {len(cells)} images are missing; {how}", err=True)
     for spec in scored.skipped:
         typer.echo(f"{spec}: scored before; --again scores it anew")

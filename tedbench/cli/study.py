@@ -28,7 +28,7 @@ DEMO_METHODS = ("imagic", "sdedit", "ddib")
 
 @study_app.command("build")
 def build(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders over one data set.", show_default=False)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs over one data set.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder of the study; it must not be there yet.")],
     config: Annotated[
         Optional[Path],  # noqa: UP045
@@ -58,7 +58,7 @@ def build(
     seed: Annotated[Whole, typer.Option("--seed", help="Of sides and orders. Default: 0.")] = None,
 ) -> None:
     """Make a study of one or more runs: pictures, questions, the key apart, and study.lock, which fixes the design."""
-    from tedbench import store
+    from tedbench import mirror, store
     from tedbench.study import building, lock
 
     raw: dict[str, Any] = lock.choices_from(config) if config else {}
@@ -72,8 +72,9 @@ def build(
         if value not in (None, "", []):
             _put(raw, name.split("."), value)
     choices = lock.check(raw, str(config) if config else "study")
-    dataset = dataset_of(store.open_run(runs[0]), data, None)
-    print_built(building.build(runs, dataset, out, choices), out)
+    folders = [mirror.local(run) for run in runs]
+    dataset = dataset_of(store.open_run(folders[0]), data, None)
+    print_built(building.build(folders, dataset, out, choices), out)
     typer.echo(f"next: tedbench study serve {shlex.quote(str(out))}")
 
 

@@ -1,0 +1,126 @@
+"""held.json at an address: who works on the run there, so that two machines do not do one run at the same time.
+
+An object store has no locks. Whoever works there writes a random token and the time, again and again; one that has not
+been written for `STALE` seconds is of a process that died. Machines' clocks must agree within a minute or so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tedbench import disk
+from tedbench.addresses import Address
+from tedbench.errors import StoreError, UsageError
+
+NAME = "held.json"
+STALE = 300.0
+"""Seconds after which nobody is at work."""
+EVERY = 30.0
+"""Seconds between two signs of life; lists go up as often. `TEDBENCH_PUSH_SECONDS` asks for fewer."""
+
+
+def every() -> float:
+    """Seconds between two signs of life, as the user has it.
+
+    Raises:
+        UsageError: if that is no number above 0.
+    """
+    text = os.environ.get("TEDBENCH_PUSH_SECONDS", "")
+    try:
+        seconds = float(text or EVERY)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise UsageError(f"TEDBENCH_PUSH_SECONDS={text}: seconds, above 0 and up to {EVERY:g}")
+    return min(seconds, EVERY)
+
+
+@dataclass
+class Lease:
+    """A right to work at an address.
+
+    A token is kept beside the local copy, by which the next process here knows a lease of one that was killed here.
+    """
+
+    address: Address
+    kept: Path
+    """File with the token of the last process on this machine, which is dead: its lock is held by this one."""
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    every: float = field(default_factory=every)
+    _said_at: float = 0.0
+
+    def take(self) -> None:
+        """Take it, if nobody has it, or nobody has it any more.
+
+        Raises:
+            StoreError: if another is at work there, or the address cannot be written.
+        """
+        self._check_free()  # first, since not every store can write only where there is nothing
+        if not self.address.write(NAME, self._said(), new=True):
+            self._check_free()
+            self.address.write(NAME, self._said())
+        disk.write_atomic(self.kept, self.token.encode())
+        self._check()
+        self._said_at = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a sign of life."""
+        return time.monotonic() - self._said_at >= self.every
+
+    def keep(self) -> None:
+        """Say that this process is still at work, if it is time for that.
+
+        Raises:
+            StoreError: if another has taken over, or the address cannot be written.
+        """
+        if self.is_due:
+            self._check()
+            self.address.write(NAME, self._said())
+            self._said_at = time.monotonic()
+
+    def drop(self) -> None:
+        """Let others work there; raises as `Address.remove`."""
+        if _held(self.address)[0] == self.token:
+            self.address.remove(NAME)
+
+    def _check_free(self) -> None:
+        before = self.kept.read_text() if self.kept.exists() else ""
+        held, age = _held(self.address)
+        if held not in ("", before) and age < STALE:
+            raise StoreError(self._refused(age))
+
+    def _check(self) -> None:
+        if _held(self.address)[0] != self.token:  # gone counts too: who took it may have done its work and left
+            raise StoreError(
+                f"{self.address}/{NAME} is not this process's: another has taken over, or somebody deleted it"
+            )
+
+    def _said(self) -> bytes:
+        return disk.as_json({"token": self.token, "time": time.time()})
+
+    def _refused(self, age: float) -> str:
+        return (
+            f"{self.address} is being run from elsewhere, last sign of life {age:.0f} s ago; wait for it. If it is "
+            f"dead, go on {STALE / 60:.0f} minutes after that, or delete {self.address}/{NAME}"
+        )
+
+
+def is_held(address: Address) -> bool:
+    """Whether somebody is at work at an address; raises as `Address.read`."""
+    token, age = _held(address)
+    return bool(token) and age < STALE
+
+
+def _held(address: Address) -> tuple[str, float]:
+    """Token, and seconds since it was written; no token where nobody holds the address, or in words nobody knows."""
+    try:
+        said = json.loads(address.read(NAME) or b"{}")
+        return str(said["token"]), abs(time.time() - float(said["time"]))
+    except (ValueError, KeyError, TypeError):
+        return "", 0.0
