@@ -28,6 +28,8 @@ from tedbench.types import Run
 
 PATHS = ("model", "folder", "fits")
 """Fields of a method whose text is a path even without a separator, if such a file or folder exists."""
+NOT_ASKED = ("seeds", "paths", "png_level")
+"""What run.json keeps under `config` that is read another way, or is a fact and was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def from_run(run: Run, folder: Path) -> RunConfig:
     """
     if run.kind != "run" or not run.config:
         raise StoreError(f"{folder} holds images that were imported; only what `tedbench run` made can go on")
-    raw = {key: value for key, value in run.config.items() if key not in ("seeds", "paths")}
+    raw = {key: value for key, value in run.config.items() if key not in NOT_ASKED}
     try:
         found = {label: _found(folder, named) for label, named in run.config.get("paths", {}).items()}
         methods = [_recorded(label, {**fields, **found.get(label, {})}) for label, fields in run.methods.items()]

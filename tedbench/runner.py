@@ -17,7 +17,7 @@ from typing import Any
 
 from tedbench import config as configs
 from tedbench import contenders as competitors
-from tedbench import datasets, disk, environment, journal, store
+from tedbench import datasets, disk, environment, images, journal, store
 from tedbench.config import RunConfig
 from tedbench.contenders import Contender
 from tedbench.errors import StoreError, UsageError
@@ -95,7 +95,11 @@ def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Pa
         hardware=environment.hardware(),
         git_commit=environment.git_commit(),
         execution={},
-        config={**configs.recorded(pinned, info.location, place), "paths": _paths(made, place)},
+        config={
+            **configs.recorded(pinned, info.location, place),
+            "paths": _paths(made, place),
+            "png_level": images.PNG_LEVEL,
+        },
         knobs={one.label: one.turned_by() for one in made},
         format=FORMAT,
     )
