@@ -12,6 +12,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
-                file.close()
+                with suppress(OSError):  # closing writes what is left in the buffer, and may fail as well
+                    file.close()
                 self._file = None
                 os.truncate(self.path, place)  # a half line would hide the next one
                 raise

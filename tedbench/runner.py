@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ from tedbench.types import Dataset, Run
 AS_USUAL = How()
 FORMAT = 2
 """Of a run's folder; in the first, a sweep was known by its name."""
+BEFORE = ("sweeps", "fits")
+"""What a runner makes before run.json."""
+TRIES = 100
+"""To hold a folder that others make and remove."""
 
 
 def load(config: RunConfig) -> Dataset:
@@ -70,13 +74,29 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
                 noted |= executor.prepare([at for at in progress.busy if at not in noted])
                 asked = _run(config, made, dataset, place, command)
                 store.write_run(place, _executed(asked, made, noted, progress), dataset.pairs, progress.cells())
-                try:
+                with _written(lambda: _write(place, _executed(asked, made, noted, progress), progress)):
                     progress.work(executor)
                     progress.journal.end()
-                finally:  # also when interrupted: rows and run.json say what there is
-                    store.write_cells(place, progress.cells())
-                    disk.write_json(place / "run.json", dataclasses.asdict(_executed(asked, made, noted, progress)))
                 return dataclasses.replace(progress.summary(), out=out)
+
+
+@contextmanager
+def _written(write: Callable[[], None]) -> Iterator[None]:
+    """Have rows and run.json say what there is, also when the block is interrupted or fails; why it failed is told."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(StoreError):  # of a full disk, say, which is what is being told; the next call writes them
+            write()
+        if isinstance(error, StoreError):
+            raise StoreError(f"{error}; what was done before is kept, and the same command goes on") from error
+        raise
+    write()
+
+
+def _write(place: Path, run: Run, progress: Progress) -> None:
+    store.write_cells(place, progress.cells())
+    disk.write_json(place / "run.json", dataclasses.asdict(run))
 
 
 def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Path, command: Sequence[str]) -> Run:
@@ -113,23 +133,62 @@ def _paths(made: Sequence[Contender], place: Path) -> dict[str, dict[str, str]]:
 @contextmanager
 def opened(out: Path, typed: Path) -> Iterator[None]:
     """The run's folder, made if need be and held, so that no second runner writes there at the same time."""
-    if out.exists() and not (out / "run.json").exists():
-        strange = [path.name for path in out.iterdir() if path.name != "sweeps"] if out.is_dir() else [out.name]
-        strange = [name for name in strange if not name.endswith(".partial")]
-        if strange:
-            raise StoreError(f"{typed} holds {strange[0]!r} and is no run; choose another --out")
+    _check_no_stranger(out, typed)
     new = [folder for folder in (out / "sweeps", out, *out.parents) if not folder.exists()]
-    with disk.explained(typed):
-        (out / "sweeps").mkdir(parents=True, exist_ok=True)
-    # Not the folder itself: `tedbench score` holds that one, and may work while this runs.
-    with disk.locked(out / "sweeps", f"{typed} is being run by another process; wait for it, or choose another --out"):
-        for leftover in (path for place in ("images", "sweeps") for path in (out / place).rglob(".*.partial")):
-            leftover.unlink(missing_ok=True)  # of a process that was killed
+    with _held(out, typed):
+        _clean(out)
         try:
             yield
         finally:
             if not (out / "run.json").exists():  # nothing was begun: a model could not be loaded, say
                 _remove_empty(new)
+
+
+def _check_no_stranger(out: Path, typed: Path) -> None:
+    """Refuse a folder with other things in it.
+
+    Raises:
+        StoreError: naming one of them.
+    """
+    with disk.explained(typed):
+        try:
+            names = os.listdir(out)  # noqa: PTH208  (its folder may vanish under an iterdir that waits)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            names = [out.name] if isinstance(error, NotADirectoryError) else []
+    strange = [name for name in names if name not in BEFORE and not name.endswith(".partial")]
+    # Looked at last: a runner that began meanwhile writes run.json before all else, so what is there is a run's.
+    if strange and not any((out / name).exists() for name in ("run.json", journal.NAME)):
+        raise StoreError(f"{typed} holds {strange[0]!r} and is no run; choose another --out")
+
+
+@contextmanager
+def _held(out: Path, typed: Path) -> Iterator[None]:
+    # Not the folder itself: `tedbench score` holds that one, and may work while this runs.
+    busy = f"{typed} is being run by another process; wait for it, or choose another --out"
+    with ExitStack() as held:
+        for left in reversed(range(TRIES)):
+            try:
+                (out / "sweeps").mkdir(parents=True, exist_ok=True)
+                held.enter_context(disk.locked(out / "sweeps", busy))
+                break
+            except OSError as error:
+                # Another runner that had begun nothing removes what it made, from under this one; mkdir calls a folder
+                # that is gone when it looks again a file that exists.
+                if not isinstance(error, FileNotFoundError | FileExistsError) or not left:
+                    with disk.explained(typed):
+                        raise
+        yield
+
+
+def _clean(out: Path) -> None:
+    """Remove what a runner that was killed had half written; files that `tedbench score` writes are left to it."""
+    mine = [path for name in store.WRITTEN for path in out.glob(f".{name}.*.partial")]
+    with disk.explained(out):
+        for leftover in (
+            *mine,
+            *(path for place in ("images", "sweeps") for path in (out / place).rglob(".*.partial")),
+        ):
+            leftover.unlink(missing_ok=True)
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -38,6 +38,8 @@ FILES = (
     "run.json", "pairs.jsonl", "cells.jsonl", "images", "sweeps", "events.jsonl", "scores.parquet", "metrics.json",
     "answers",
 )  # fmt: skip
+WRITTEN = ("run.json", "pairs.jsonl", "cells.jsonl")
+"""Files of `write_run`."""
 INCOMPLETE = "incomplete"
 """Stands for the digest of the cells where an image could not be read: scoring tries again, a report shows the gap."""
 _KEY = ["uid", "method", "seed", "strength", "metric"]
