@@ -114,11 +114,7 @@ class Journal:
         if self._map is None or place >= len(self._map):
             self._remap()
         end = self._map.find(b"\n", place) if self._map is not None else 0
-        try:
-            entry = json.loads(self._map[place:end])
-        except (TypeError, ValueError):
-            return None
-        return entry if isinstance(entry, dict) and isinstance(entry.get("cells"), list) else None
+        return read(self._map[place : end + 1])[0] if self._map is not None else None
 
     def _remap(self) -> None:
         """Look at the file as it is now; it only grows."""
@@ -146,8 +142,19 @@ class Journal:
             self._places[bytes.fromhex(found[1].decode())] = place
 
 
+def read(line: bytes) -> tuple[Entry | None, str]:
+    """The entry of a line, None where it is damaged; and its key, empty where that cannot be read either."""
+    found = _KEY.match(line)
+    try:
+        entry = json.loads(line) if found else None
+    except ValueError:
+        entry = None
+    whole = isinstance(entry, dict) and isinstance(entry.get("cells"), list)
+    return entry if whole else None, found[1].decode() if found else ""
+
+
 def mend(out: Path) -> None:
-    """Cut off a line that a dead process left half written. For whoever is to write, before it reads.
+    """Cut off a line that a dead process left half written, and drop any that is none. Before anybody reads.
 
     Raises:
         StoreError: if the disk is full or read-only.
@@ -160,6 +167,16 @@ def mend(out: Path) -> None:
         whole = _end_of_lines(file, size)
         if whole < size:
             file.truncate(whole)
+        file.seek(0)
+        if all(map(_is_line, file)):
+            return
+        file.seek(0)
+        kept = b"".join(line for line in file if _is_line(line))
+    disk.write_atomic(path, kept)
+
+
+def _is_line(line: bytes) -> bool:
+    return line == CLEAN or _KEY.match(line) is not None
 
 
 def _end_of_lines(file: Any, size: int) -> int:

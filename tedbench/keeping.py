@@ -167,7 +167,7 @@ def _copied(entry: Entry, source: Path, out: Path) -> Entry:
     with disk.explained(record):
         record.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / entry["record"], record)
-    return {**entry, "cells": rows}
+    return {**entry, "record_ctime_ns": sweeps.look_of(record)["ctime_ns"], "cells": rows}
 
 
 def _failed(entry: Entry | None) -> bool:

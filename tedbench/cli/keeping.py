@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tedbench.errors import UsageError
+
+SHOWN = 10
+"""Damaged files that are named."""
 
 
 def status(run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]) -> None:
@@ -62,6 +66,27 @@ def merge(
     counts = merged.cells()["status"].value_counts().to_dict()
     told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("ok", "failed", "missing"))
     typer.echo(f"{out}: {told}")
+
+
+def verify_folder(run: Path, options: Sequence[str]) -> None:
+    """Say which files of a run are damaged or missing; of `tedbench verify RUN`.
+
+    Raises:
+        UsageError: if options of a submission's archive were given.
+        Differs: if any is.
+    """
+    from tedbench import damage
+
+    if options:
+        raise UsageError(f"{options[0]} is for a submission's archive, and {run} is a folder; leave it out")
+    found = damage.check(run)
+    typer.echo(f"{run}: {found.images} images and {found.records} records were looked at")
+    for one in found.damaged[:SHOWN]:
+        typer.echo(f"  {one.name}: {one.why}")
+    if len(found.damaged) > SHOWN:
+        typer.echo(f"  and {len(found.damaged) - SHOWN} more")
+    found.confirm()
+    typer.echo("whole")
 
 
 def length(seconds: float) -> str:
