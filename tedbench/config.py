@@ -28,6 +28,8 @@ from tedbench.types import Run
 
 PATHS = ("model", "folder", "fits")
 """Fields of a method whose text is a path even without a separator, if such a file or folder exists."""
+TYPED = ("dataset", "data", "captions", "source", "limit", "keep_fits")
+"""Fields of `Flags` that go into `RunConfig` as they are."""
 NOT_ASKED = ("seeds", "paths", "png_level")
 """What run.json keeps under `config` that is read another way, or is a fact and was not asked for."""
 
@@ -63,6 +65,8 @@ class RunConfig:
     limit: int | None = None
     """Take the first pairs only."""
     seeds: tuple[int, ...] = (0,)
+    keep_fits: bool = False
+    """Whether methods keep their fits in the run's folder, so that a further strength needs no new one."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Flags:
     fields: Sequence[str] = ()
     """`field=value` for every method that has it, `METHOD.field=value` for one."""
     extrapolate: bool = False
+    keep_fits: bool | None = None
 
 
 def from_run(run: Run, folder: Path) -> RunConfig:
@@ -126,6 +131,7 @@ def recorded(config: RunConfig, location: str, out: Path) -> dict[str, Any]:
         "revision": config.revision,
         "limit": config.limit,
         "seeds": list(config.seeds),
+        "keep_fits": config.keep_fits,
     }
 
 
@@ -153,7 +159,7 @@ def override(config: RunConfig, flags: Flags) -> RunConfig:
         UsageError: for a value that cannot be read, a field that no method has, or a range for no method.
         UnknownName, PluginError: as the methods are at fault.
     """
-    typed = {name: getattr(flags, name) for name in ("dataset", "data", "captions", "source", "limit")}
+    typed = {name: getattr(flags, name) for name in TYPED}
     changed = {name: value for name, value in typed.items() if value is not None}
     if flags.dataset is not None and flags.data is None:
         changed["data"] = None  # the folder of another data set

@@ -79,6 +79,31 @@ def remove(found: Unasked, out: Path) -> None:
                     folder.rmdir()
 
 
+@dataclass(frozen=True)
+class Fits:
+    """What methods keep in a run's folder of what they learned."""
+
+    files: tuple[Path, ...]
+    bytes: int
+
+
+def fits(out: Path) -> Fits:
+    """The fits that a run keeps."""
+    files = tuple(sorted(path for path in (out / store.FITS).rglob("*") if path.is_file()))
+    return Fits(files, sum(path.stat().st_size for path in files))
+
+
+def remove_fits(out: Path) -> None:
+    """Delete them; no image is made again for that, and one that is made later fits anew.
+
+    Raises:
+        StoreError: if a runner is at work there, or the disk cannot be written.
+    """
+    with runner.opened(out.absolute(), out), disk.explained(out):
+        for path in fits(out).files:
+            path.unlink()
+
+
 def merge(folders: Sequence[Path], out: Path) -> RunFolder:
     """Put parts of one run, such as its shards, together in a new folder.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,7 @@ from tedbench.types import Dataset, Run
 AS_USUAL = How()
 FORMAT = 2
 """Of a run's folder; in the first, a sweep was known by its name."""
-BEFORE = ("sweeps", "fits")
+BEFORE = ("sweeps", store.FITS)
 """What a runner makes before run.json."""
 TRIES = 100
 """To hold a folder that others make and remove."""
@@ -60,7 +61,7 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
         KeyboardInterrupt: after what is done was written down.
     """
     place = out.absolute()  # a method may go to another folder; messages show what was typed
-    made = competitors.build(config.methods)
+    made = competitors.build(config.methods, place / store.FITS if config.keep_fits else None)
     dataset = load(config)
     competitors.check_needs(made, dataset.pairs)
     with opened(place, out):
@@ -134,7 +135,7 @@ def _paths(made: Sequence[Contender], place: Path) -> dict[str, dict[str, str]]:
 def opened(out: Path, typed: Path) -> Iterator[None]:
     """The run's folder, made if need be and held, so that no second runner writes there at the same time."""
     _check_no_stranger(out, typed)
-    new = [folder for folder in (out / "sweeps", out, *out.parents) if not folder.exists()]
+    new = [folder for folder in (out / store.FITS, out / "sweeps", out, *out.parents) if not folder.exists()]
     with _held(out, typed):
         _clean(out)
         try:
@@ -189,12 +190,15 @@ def _clean(out: Path) -> None:
             *(path for place in ("images", "sweeps") for path in (out / place).rglob(".*.partial")),
         ):
             leftover.unlink(missing_ok=True)
+        for scratch in (out / store.FITS).glob(".*"):
+            shutil.rmtree(scratch)
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     with suppress(OSError):
         for folder in folders:  # the innermost first
-            folder.rmdir()
+            if folder.exists():
+                folder.rmdir()
 
 
 def check_begun(out: Path, typed: Path, dataset: Dataset) -> None:

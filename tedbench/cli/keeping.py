@@ -34,11 +34,19 @@ def status(run: Annotated[Path, typer.Argument(help="Run folder.", show_default=
 def gc(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     delete: Annotated[bool, typer.Option("--delete", help="Delete them, after asking.")] = False,
+    fits: Annotated[bool, typer.Option("--fits", help="The fits that --keep-fits kept, and no sweeps.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --delete: do not ask.")] = False,
 ) -> None:
-    """List sweeps that the run's configuration does not refer to: what was made under others, and stayed."""
+    """List sweeps that the run's configuration does not refer to: what was made under others, and stayed; kept fits."""
     from tedbench import config, keeping, store
 
+    store.open_run(run)
+    kept = keeping.fits(run)
+    if kept.files:
+        typer.echo(f"{run / store.FITS}: {len(kept.files)} fits, {size(kept.bytes)}")
+    if fits:
+        _drop_fits(run, len(kept.files), delete, yes)
+        return
     found = keeping.unasked(config.from_run(store.open_run(run).run, run), run)
     if not found.entries:
         typer.echo(f"{run}: every sweep there is asked for")
@@ -53,6 +61,20 @@ def gc(
         raise UsageError("nothing was deleted")
     keeping.remove(found, run)
     typer.echo(f"deleted {len(found.files)} files")
+
+
+def _drop_fits(run: Path, n: int, delete: bool, yes: bool) -> None:
+    from tedbench import keeping
+
+    if not n:
+        typer.echo(f"{run}: no fits are kept")
+    elif not delete:
+        typer.echo("kept; --fits --delete removes them")
+    elif not yes and not typer.confirm(f"Delete {n} fits? No image needs them; a further strength would fit anew."):
+        raise UsageError("nothing was deleted")
+    else:
+        keeping.remove_fits(run)
+        typer.echo(f"deleted {n} fits")
 
 
 def merge(

@@ -18,6 +18,7 @@ from tedbench.cli.run_options import (
     ExtrapolateOption,
     FailFastOption,
     FieldsOption,
+    KeepFitsOption,
     LimitOption,
     MethodsOption,
     ModelOption,
@@ -58,6 +59,7 @@ def run(
     model: ModelOption = None,
     device: DeviceOption = None,
     fields: FieldsOption = [],  # noqa: B006
+    keep_fits: KeepFitsOption = None,
     retry_failed: RetryFailedOption = False,
     fail_fast: FailFastOption = False,
     time_limit: TimeLimitOption = 0.0,
@@ -72,7 +74,19 @@ def run(
     from tedbench.progress import How
 
     flags = config.Flags(
-        dataset, data, captions, source_name, limit, seeds, method, strengths, model, device, fields, extrapolate
+        dataset,
+        data,
+        captions,
+        source_name,
+        limit,
+        seeds,
+        method,
+        strengths,
+        model,
+        device,
+        fields,
+        extrapolate,
+        keep_fits,
     )
     home = Path.cwd()
     asked = config.override(_base(source), flags)
