@@ -4,6 +4,7 @@
     data = "../data"          # relative to this file
     limit = 4
     seeds = [0, 1]
+    keep_fits = true          # in the run's folder
     [[methods]]
     name = "imagic"           # or module:Class, or NAME@PRESET
     strengths = "0:1:0.1"     # or a list

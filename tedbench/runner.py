@@ -4,6 +4,7 @@ results/NAME/run.json        what is asked, resolved, so that an interrupted run
 results/NAME/sweeps, images  what was done, under any configuration; sweeps/done.jsonl is its list (`journal`)
 results/NAME/cells.jsonl     the rows of what is asked now, `missing` where not run yet; written now and then
 results/NAME/events.jsonl    what happened when
+results/NAME/fits            what methods learned of each pair, if asked for (`keep_fits`)
 """
 
 from __future__ import annotations
