@@ -50,6 +50,8 @@ class Checked:
     records: int = 0
     has_journal: bool = False
     damaged: list[Damage] = field(default_factory=list)
+    unasked: int = 0
+    """Sweeps with damage that the run no longer asks for."""
     unmarked: int = 0
     """Files whose time could not be set, so that `run` may take them for whole."""
 
@@ -82,7 +84,10 @@ class Checked:
             return (
                 f"it cannot be written to: copy it to where it can be, verify that, then tedbench run COPY of {folder}"
             )
-        return f"what is damaged is done again by: tedbench run {folder}"
+        more = (
+            f", but for {self.unasked} sweeps that it no longer asks for: tedbench gc {folder}" if self.unasked else ""
+        )
+        return f"what is damaged is done again by: tedbench run {folder}{more}"
 
 
 def check(folder: Path) -> Checked:
@@ -131,13 +136,16 @@ def _check_pairs(found: Checked, cells: Iterable[Cell]) -> None:
 
 def _check_journal(found: Checked, cells: Iterable[Cell]) -> None:
     """The journal's own lines, then all that they speak of, then the rows of cells.jsonl."""
-    keys, broken = _lines(found.folder / journal.NAME)
-    found.damaged += [Damage(f"{journal.NAME} line {at}", "cannot be read") for at in broken]
     with closing(Journal(found.folder)) as done:
-        for key in _shown(keys.values()):
+        keys, broken = _lines(found.folder / journal.NAME)
+        found.damaged += [Damage(f"{journal.NAME} line {at}", "cannot be read") for at in broken]
+        asked, before = {cell.facts for cell in cells}, len(found.damaged)
+        for record, key in _shown(keys.items()):
             entry = done.find(key)
             if entry is not None:
                 _check_entry(found, entry)
+            found.unasked += bool(asked) and record not in asked and len(found.damaged) > before
+            before = len(found.damaged)
         odd = [cell for cell in cells if cell.status != "missing" and not _is_in(cell, done, keys)]
     if odd:
         first = f"{odd[0].method}/{odd[0].uid}/s{odd[0].seed} {odd[0].strength}"
@@ -148,16 +156,14 @@ def _lines(path: Path) -> tuple[dict[str, str], list[int]]:
     """Record → key of every sweep that has a line, and the numbers of lines that nobody can read."""
     keys: dict[str, str] = {}
     broken: dict[Any, int] = {}
-    with disk.explained(path), path.open("rb") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if line == journal.CLEAN:
-                continue
             entry, key = journal.read(line)
-            if entry is None:
-                broken[key or number] = number
-            else:
+            if entry is not None:
                 broken.pop(key, None)  # it was done again: the last line of a key counts
                 keys[str(entry.get("record"))] = key
+            elif line != journal.CLEAN:
+                broken[key or number] = number
     return keys, sorted(broken.values())
 
 

@@ -10,6 +10,7 @@ results/NAME/fits            what methods learned of each pair, if asked for (`k
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -184,14 +185,12 @@ def _held(out: Path, typed: Path) -> Iterator[None]:
 
 def _clean(out: Path) -> None:
     """Remove what a runner that was killed had half written; files that `tedbench score` writes are left to it."""
-    mine = [path for name in store.WRITTEN for path in out.glob(f".{name}.*.partial")]
+    mine = (path for name in store.WRITTEN for path in out.glob(f".{name}.*.partial"))
+    inside = (path for place in ("images", "sweeps") for path in (out / place).rglob(".*.partial"))
     with disk.explained(out):
-        for leftover in (
-            *mine,
-            *(path for place in ("images", "sweeps") for path in (out / place).rglob(".*.partial")),
-        ):
+        for leftover in itertools.chain(mine, inside):
             leftover.unlink(missing_ok=True)
-        for scratch in (out / store.FITS).glob(".*"):
+        for scratch in (out / store.FITS).glob(".fit*/"):
             shutil.rmtree(scratch)
 
 

@@ -189,6 +189,12 @@ def test_a_line_of_a_configuration_that_is_not_asked_for(world: Path) -> None:
     entry = json.loads(lines[0])
     flip(OUT / entry["cells"][0]["file"], 100)
     assert named() == [entry["cells"][0]["file"]]
+    assert "but for 1 sweeps that it no longer asks for: tedbench gc r" in damage.check(OUT).mend()
+    path.write_bytes(b"".join([*lines, lines[0].replace(b'"how": {', b'"how": [')]))  # its last line counts
+    assert named() == [f"{journal.NAME} line {len(lines) + 1}"]
+    made()
+    assert (calls(), named()) == ([], [])
+    assert path.read_bytes() == b"".join([*lines[1:], journal.CLEAN])
     made(seeds=(7,), limit=2)
     assert [line.split()[0] for line in calls()] == [entry["record"].split("/")[2]]
     assert named() == []
@@ -260,8 +266,10 @@ def test_on_the_command_line(world: Path, cli) -> None:  # type: ignore[no-untyp
     assert len(done.stdout.splitlines()) == 12
     assert done.stdout.splitlines()[-1] == "  and 2 more"
     assert done.stdout.count(": is gone") == 10
-    told = "tedbench: r: 12 things are not as written; what is damaged is done again by: tedbench run r"
-    assert done.stderr.splitlines() == [told]
+    told = (
+        "tedbench: r: 12 things are not as written; what is damaged is done again by: tedbench run r, but for 2 sweeps"
+    )
+    assert done.stderr == f"{told} that it no longer asks for: tedbench gc r\n"
     done = verify("r", "--data", "drawn/data")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "--data is for a submission's archive" in done.stderr

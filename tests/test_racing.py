@@ -166,3 +166,14 @@ def test_a_stranger_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=f"holds '{inside}' and is no run"), runner.opened(tmp_path / name, Path()):
             pass
     assert [path.name for path in (tmp_path / "r").iterdir()] == ["thesis.txt"]
+
+
+def test_what_the_dead_had_half_written_goes_and_what_others_write_stays(tmp_path: Path) -> None:
+    (tmp_path / "images" / "m").mkdir(parents=True)
+    (tmp_path / "run.json").write_text("{}")
+    dead = [tmp_path / name for name in (".cells.jsonl.x.partial", ".run.json.y.partial", "images/m/.a.png.z.partial")]
+    theirs = tmp_path / ".scores.parquet.w.partial"  # `tedbench score` may be at it
+    for path in (*dead, theirs):
+        path.write_text("half")
+    with runner.opened(tmp_path, tmp_path):
+        assert [path.exists() for path in (*dead, theirs)] == [False, False, False, True]
