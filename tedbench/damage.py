@@ -84,9 +84,8 @@ class Checked:
             return (
                 f"it cannot be written to: copy it to where it can be, verify that, then tedbench run COPY of {folder}"
             )
-        more = (
-            f", but for {self.unasked} sweeps that it no longer asks for: tedbench gc {folder}" if self.unasked else ""
-        )
+        lines = any(one.name.startswith(f"{journal.NAME} ") for one in self.damaged)
+        more = f"; what it no longer asks for goes by: tedbench gc {folder} --delete" if self.unasked or lines else ""
         return f"what is damaged is done again by: tedbench run {folder}{more}"
 
 
@@ -137,7 +136,7 @@ def _check_pairs(found: Checked, cells: Iterable[Cell]) -> None:
 def _check_journal(found: Checked, cells: Iterable[Cell]) -> None:
     """The journal's own lines, then all that they speak of, then the rows of cells.jsonl."""
     with closing(Journal(found.folder)) as done:
-        keys, broken = _lines(found.folder / journal.NAME)
+        keys, broken = lines(found.folder)
         found.damaged += [Damage(f"{journal.NAME} line {at}", "cannot be read") for at in broken]
         asked, before = {cell.facts for cell in cells}, len(found.damaged)
         for record, key in _shown(keys.items()):
@@ -152,11 +151,11 @@ def _check_journal(found: Checked, cells: Iterable[Cell]) -> None:
         found.damaged.append(Damage("cells.jsonl", f"{len(odd)} rows are not in the journal, such as {first}"))
 
 
-def _lines(path: Path) -> tuple[dict[str, str], list[int]]:
-    """Record → key of every sweep that has a line, and the numbers of lines that nobody can read."""
+def lines(folder: Path) -> tuple[dict[str, str], list[int]]:
+    """Of a run's journal: record → key of each sweep that has a line, and the numbers of lines that nobody can read."""
     keys: dict[str, str] = {}
     broken: dict[Any, int] = {}
-    with path.open("rb") as file:
+    with (folder / journal.NAME).open("rb") as file:
         for number, line in enumerate(file, start=1):
             entry, key = journal.read(line)
             if entry is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tedbench import disk, planning, runner, store, sweeps
+from tedbench import damage, disk, planning, runner, store, sweeps
 from tedbench.config import RunConfig
 from tedbench.errors import UsageError
 from tedbench.journal import Entry, Journal
@@ -26,6 +26,8 @@ class Unasked:
     """Sweeps that the run's configuration does not refer to."""
 
     entries: tuple[Entry, ...]
+    lines: int = 0
+    """Damaged ones of the journal, which say nothing any more."""
 
     @property
     def files(self) -> list[str]:
@@ -56,7 +58,8 @@ def unasked(config: RunConfig, out: Path) -> Unasked:
     """
     asked = {sweep.key for sweep in planning.asked(config, out)}
     with Journal(out) as journal:
-        return Unasked(tuple(entry for entry in journal.entries() if entry["key"] not in asked))
+        entries = tuple(entry for entry in journal.entries() if entry["key"] not in asked)
+    return Unasked(entries, len(damage.lines(out)[1]) if journal.path.exists() else 0)
 
 
 def remove(found: Unasked, out: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tedbench import damage, journal, runner, store
-from tedbench.config import MethodConfig, RunConfig
+from tedbench import damage, journal, keeping, runner, store
+from tedbench.config import MethodConfig, RunConfig, from_run
 from tedbench.datasets import drawn as drawing
 from tedbench.errors import Differs, StoreError
 
@@ -183,21 +183,30 @@ def test_a_line_of_the_journal(world: Path, spoil: Callable[[bytes], bytes]) -> 
     assert pictures() == first
 
 
-def test_a_line_of_a_configuration_that_is_not_asked_for(world: Path) -> None:
+def test_what_is_not_asked_for_any_more(world: Path) -> None:
+    """Its own configuration makes it again; else `gc` drops it."""
     path = OUT / journal.NAME
     lines = path.read_bytes().splitlines(keepends=True)
     entry = json.loads(lines[0])
     flip(OUT / entry["cells"][0]["file"], 100)
     assert named() == [entry["cells"][0]["file"]]
-    assert "but for 1 sweeps that it no longer asks for: tedbench gc r" in damage.check(OUT).mend()
-    path.write_bytes(b"".join([*lines, lines[0].replace(b'"how": {', b'"how": [')]))  # its last line counts
-    assert named() == [f"{journal.NAME} line {len(lines) + 1}"]
+    assert "what it no longer asks for goes by: tedbench gc r --delete" in damage.check(OUT).mend()
     made()
-    assert (calls(), named()) == ([], [])
-    assert path.read_bytes() == b"".join([*lines[1:], journal.CLEAN])
+    assert (calls(), named()) == ([], [entry["cells"][0]["file"]])
     made(seeds=(7,), limit=2)
     assert [line.split()[0] for line in calls()] == [entry["record"].split("/")[2]]
     assert named() == []
+    made()
+    with path.open("ab") as file:
+        file.write(lines[0].replace(b'"how": {', b'"how": ['))  # the last line of a key counts, and this says nothing
+    broken = [f"{journal.NAME} line {len(path.read_bytes().splitlines())}"]
+    made()
+    assert (calls(), named()) == ([], broken)
+    found = keeping.unasked(from_run(store.open_run(OUT).run, OUT), OUT)
+    assert found.lines == 1
+    keeping.remove(found, OUT)
+    assert named() == []
+    assert sum("key" in one for one in entries()) == 4
 
 
 def test_half_a_folder(world: Path) -> None:
@@ -266,10 +275,11 @@ def test_on_the_command_line(world: Path, cli) -> None:  # type: ignore[no-untyp
     assert len(done.stdout.splitlines()) == 12
     assert done.stdout.splitlines()[-1] == "  and 2 more"
     assert done.stdout.count(": is gone") == 10
-    told = (
-        "tedbench: r: 12 things are not as written; what is damaged is done again by: tedbench run r, but for 2 sweeps"
+    (told,) = done.stderr.splitlines()
+    assert told.startswith(
+        "tedbench: r: 12 things are not as written; what is damaged is done again by: tedbench run r;"
     )
-    assert done.stderr == f"{told} that it no longer asks for: tedbench gc r\n"
+    assert told.endswith("tedbench gc r --delete")
     done = verify("r", "--data", "drawn/data")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "--data is for a submission's archive" in done.stderr

@@ -48,7 +48,9 @@ def gc(
         _drop_fits(run, len(kept.files), delete, yes)
         return
     found = keeping.unasked(config.from_run(store.open_run(run).run, run), run)
-    if not found.entries:
+    if found.lines:
+        typer.echo(f"{run}: {found.lines} lines of its journal are damaged, and count for nothing")
+    if not found.entries and not found.lines:
         typer.echo(f"{run}: every sweep there is asked for")
         return
     for label, n in found.by_method.items():
