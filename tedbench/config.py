@@ -5,6 +5,8 @@
     limit = 4
     seeds = [0, 1]
     keep_fits = true          # in the run's folder
+    metrics = ["lpips-alex@256", "clip-text"]   # scored once nothing is missing
+    devices = ["cuda:0", "cuda:1"]              # a worker for each; auto if left out
     [[methods]]
     name = "imagic"           # or module:Class, or NAME@PRESET
     strengths = "0:1:0.1"     # or a list
@@ -22,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tedbench import naming, ranges, registry
+from tedbench import models, naming, ranges, registry
 from tedbench.datasets import toybench
 from tedbench.errors import StoreError, UnknownName, UsageError, short
 from tedbench.types import Run
@@ -31,7 +33,7 @@ PATHS = ("model", "folder", "fits")
 """Fields of a method whose text is a path even without a separator, if such a file or folder exists."""
 TYPED = ("dataset", "data", "captions", "source", "limit", "keep_fits")
 """Fields of `Flags` that go into `RunConfig` as they are."""
-NOT_ASKED = ("seeds", "paths", "png_level")
+NOT_ASKED = ("paths", "png_level")
 """What run.json keeps under `config` that is read another way, or is a fact and was not asked for."""
 
 
@@ -68,6 +70,10 @@ class RunConfig:
     seeds: tuple[int, ...] = (0,)
     keep_fits: bool = False
     """Whether methods keep their fits in the run's folder, so that a further strength needs no new one."""
+    metrics: tuple[str, ...] = ()
+    """Specs of what the images are scored with once nothing is missing; no part of what a sweep is known by."""
+    devices: tuple[str, ...] = ()
+    """One worker for each, whose methods run there; empty for one worker and what each method says."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,14 @@ class Flags:
     source: str | None = None
     limit: int | None = None
     seeds: str | None = None
+    metrics: Sequence[str] = ()
+    """Lists of specs, separated by commas."""
     methods: Sequence[str] = ()
     strengths: Sequence[str] = ()
     """`RANGE` for all methods, `METHOD=RANGE` for one."""
     model: str | None = None
     device: str | None = None
+    """One, for every method that has the field; or several, separated by commas, with a worker each."""
     fields: Sequence[str] = ()
     """`field=value` for every method that has it, `METHOD.field=value` for one."""
     extrapolate: bool = False
@@ -99,11 +108,14 @@ def from_run(run: Run, folder: Path) -> RunConfig:
     """
     if run.kind != "run" or not run.config:
         raise StoreError(f"{folder} holds images that were imported; only what `tedbench run` made can go on")
-    raw = {key: value for key, value in run.config.items() if key not in NOT_ASKED}
+    lists: dict[str, Any] = {
+        key: tuple(run.config[key]) for key in ("seeds", "metrics", "devices") if key in run.config
+    }
+    raw = {key: value for key, value in run.config.items() if key not in (*lists, *NOT_ASKED)}
     try:
         found = {label: _found(folder, named) for label, named in run.config.get("paths", {}).items()}
         methods = [_recorded(label, {**fields, **found.get(label, {})}) for label, fields in run.methods.items()]
-        config = RunConfig(tuple(methods), seeds=tuple(run.config["seeds"]), **raw)
+        config = RunConfig(tuple(methods), **lists, **raw)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{folder}/run.json is not one of ours ({short(error)}); run anew elsewhere") from error
     captions = os.path.normpath(folder.resolve() / config.captions) if config.captions else ""
@@ -133,6 +145,8 @@ def recorded(config: RunConfig, location: str, out: Path) -> dict[str, Any]:
         "limit": config.limit,
         "seeds": list(config.seeds),
         "keep_fits": config.keep_fits,
+        "metrics": list(config.metrics),
+        "devices": list(config.devices),
     }
 
 
@@ -166,6 +180,10 @@ def override(config: RunConfig, flags: Flags) -> RunConfig:
         changed["data"] = None  # the folder of another data set
     if flags.seeds is not None:
         changed["seeds"] = ranges.seeds(flags.seeds)
+    if flags.metrics:
+        changed["metrics"] = tuple(spec for group in flags.metrics for spec in registry.split(group))
+    if flags.device is not None:
+        changed["devices"] = _several(flags.device)
     methods = tuple(MethodConfig(spec) for spec in flags.methods) or config.methods
     if not methods:
         raise UsageError("no method; name one with --method NAME, and see `tedbench list`")
@@ -175,6 +193,14 @@ def override(config: RunConfig, flags: Flags) -> RunConfig:
         methods = _with_field(methods, name, value, called, wanted)
     changed_config = replace(config, **changed, methods=methods)
     return _on_toy_model(changed_config) if toybench.is_name(changed_config.dataset) else changed_config
+
+
+def _several(device: str) -> tuple[str, ...]:
+    """The devices of a list; none where it is one."""
+    parts = tuple(part.strip() for part in device.split(","))
+    for part in parts if len(parts) > 1 else ():
+        models.check_device(part)
+    return parts if len(parts) > 1 else ()
 
 
 def _on_toy_model(config: RunConfig) -> RunConfig:
@@ -203,7 +229,7 @@ def _settings(flags: Flags) -> Iterable[tuple[str, Any, str, str]]:
     """(field, value, what was typed, which method or all) of every flag that sets a field."""
     if flags.model is not None:
         yield "model", flags.model, "--model", ""
-    if flags.device is not None:
+    if flags.device is not None and not _several(flags.device):
         yield "device", flags.device, "--device", ""
     if flags.extrapolate:
         yield "extrapolate", True, "--extrapolate", ""

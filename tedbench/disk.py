@@ -15,6 +15,9 @@ from typing import Any
 
 from tedbench.errors import StoreError, short
 
+_HELD: set[int] = set()
+"""Handles of locks that this process holds."""
+
 
 @contextmanager
 def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
@@ -58,12 +61,12 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"{path} cannot be written ({error.strerror or error}); nothing was kept there") from error
 
 
-def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes | Iterable[bytes], durable: bool = True) -> None:
     """Write a file whole or not at all.
 
     Args:
         path: of the file; its folder is there.
-        data: what it is to hold.
+        data: what it is to hold, or its parts one after another.
         durable: whether it has reached the disk when this returns; else a power cut may leave it empty.
 
     Raises:
@@ -73,7 +76,7 @@ def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
@@ -93,6 +96,7 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
     """
     # The lock is on the folder itself: no file to leave behind, and the kernel drops it with a dead process.
     handle = os.open(folder, os.O_RDONLY)
+    _HELD.add(handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
         if not os.path.samestat(os.fstat(handle), folder.stat()):  # whoever held it has removed it: another's is there
@@ -101,7 +105,18 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
     except BlockingIOError as error:
         raise StoreError(busy) from error
     finally:
+        _HELD.discard(handle)
         os.close(handle)
+
+
+def _let_go() -> None:
+    for handle in _HELD:
+        os.close(handle)
+    _HELD.clear()
+
+
+# A lock lives as long as any process has its handle: a child that outlives a killed parent must not keep it.
+os.register_at_fork(after_in_child=_let_go)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -114,9 +129,11 @@ def as_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def as_json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """One JSON object a line."""
-    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
+def as_json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """One JSON object a line, a line at a time: there may be a million."""
+    dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    for row in rows:
+        yield dump(row).encode() + b"\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:

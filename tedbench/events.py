@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tedbench import disk, environment
+from tedbench.watching import Watch
 
 NAME = "events.jsonl"
 
@@ -15,14 +16,14 @@ NAME = "events.jsonl"
 class Log:
     """The log of one run. Lines are appended whole; none is worth a sync of its own."""
 
-    def __init__(self, out: Path) -> None:
-        self._path = out / NAME
+    def __init__(self, out: Path, watch: Watch | None = None) -> None:
+        self._path, self._watch = out / NAME, watch
 
     def write(self, event: str, **more: Any) -> None:
         """Append an event.
 
         Args:
-            event: `begin`, `sweep`, `failed` or `end`.
+            event: `begin`, `sweep`, `failed` or `end`; `unwatched` where a watcher raised.
             more: what JSON can hold.
 
         Raises:
@@ -35,6 +36,9 @@ class Log:
                 _append(handle, line.encode() + b"\n")
             finally:
                 os.close(handle)
+        broken = self._watch.see(event, more) if self._watch is not None else ""
+        if broken:
+            self.write("unwatched", error=broken)
 
 
 def _append(handle: int, line: bytes) -> None:

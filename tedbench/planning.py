@@ -6,7 +6,7 @@ import dataclasses
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ def plan(config: RunConfig, out: Path, retry_failed: bool = False) -> list[Line]
     """
     with closing(Progress(out, asked(config, out), How(retry_failed))) as progress:
         progress.look()
-        return [_line(progress, one) for one in progress.made]
+        return [_line(progress, at) for at in range(len(progress.made))]
 
 
 def asked(config: RunConfig, out: Path) -> Asked:
@@ -120,25 +120,28 @@ def _as_loaded(made: Sequence[Contender], execution: Mapping[str, Mapping[str, A
     ]
 
 
-def _line(progress: Progress, contender: Contender) -> Line:
-    sweeps = images = left = failed = measured = 0
-    seconds = size = 0.0
-    n = len(contender.strengths)
-    for at, sweep in enumerate(progress.todo):
-        if sweep.contender is not contender:
-            continue
-        sweeps, images = sweeps + 1, images + n
-        left += len(progress.left.get(at, ()))
-        if measured >= ENOUGH and not progress.failures:
-            continue
-        for row in (progress.journal.find(sweep.key) or {"cells": []})["cells"]:
-            failed += row["status"] == "failed"
+def _line(progress: Progress, which: int) -> Line:
+    contender, sweeps = progress.made[which], len(progress.todo) // len(progress.made)
+    images = sweeps * len(contender.strengths)
+    left, failed = progress.images_left[contender.label], progress.images_failed[contender.label]
+    means = _means(progress, range(which * sweeps, (which + 1) * sweeps)) if left < images else (None, None)
+    return Line(contender.label, sweeps, images, images - left, failed, left, *means)
+
+
+def _means(progress: Progress, places: Iterable[int]) -> tuple[float | None, float | None]:
+    """Seconds and bytes of an image, over the first that were measured."""
+    measured, seconds, size = 0, 0.0, 0.0
+    for at in places:
+        sweep = progress.todo[at]
+        for row in (progress.journal.look_up(sweep.key)[0] or {"cells": []})["cells"]:
             if row["status"] == "ok":
                 # a sweep's seconds stand on each of its images, and count once for all of them
-                seconds += (row.get("fit_seconds", 0.0) + row.get("edit_seconds", 0.0)) / max(1, n)
+                taken = row.get("fit_seconds", 0.0) + row.get("edit_seconds", 0.0)
+                seconds += taken / max(1, len(sweep.contender.strengths))
                 size, measured = size + row["size"], measured + 1
-    means = (seconds / measured, size / measured) if measured else (None, None)
-    return Line(contender.label, sweeps, images, images - left, failed, left, *means)
+        if measured >= ENOUGH:
+            break
+    return (seconds / measured, size / measured) if measured else (None, None)
 
 
 def _events(out: Path) -> Iterator[dict[str, Any]]:

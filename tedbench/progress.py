@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from tedbench.journal import Journal
 from tedbench.local import Local, Task
 from tedbench.sweeps import Asked, Found, Sweep
 from tedbench.types import Cell
+from tedbench.watching import Watch
 
 EVERY = 30.0
-"""Seconds between two writings of cells.jsonl."""
+"""Seconds between two writings of cells.jsonl, or twenty times what the last one took: a large one takes seconds."""
+NAMED = 10
+"""Failures that a summary names; all of them are in cells.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class How:
     """Of torch; 0 for as many as it takes."""
     shard: tuple[int, int] = (1, 1)
     """(k, n): only the k-th of n parts is done."""
+    watch: tuple[str, ...] = ()
+    """Who else is told how it goes, see `watching`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class Ran:
     """Images."""
     ok: int
     failed: tuple[str, ...]
-    """One line for each sweep with failures, now or earlier."""
+    """One line for each of the first sweeps with failures, now or earlier."""
+    failed_sweeps: int
     failed_images: int
     kept: int
     """Sweeps done by an earlier call."""
@@ -59,21 +66,27 @@ class Ran:
     kinds: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Kind of failure → images."""
 
+    @property
+    def missing(self) -> int:
+        """Images that were not tried yet: of other shards, or since the run was interrupted."""
+        return self.asked - self.ok - self.failed_images
+
 
 class Progress:
-    """The sweeps of a run, and what is left of each. In memory are what is asked and what is left, not what is done."""
+    """The sweeps of a run, and which are left. In memory is a byte a sweep, and what the journal needs."""
 
     def __init__(self, out: Path, todo: Asked, how: How) -> None:
         self.out, self.todo, self.asked = out, todo, how
         self.made, self.seeds = todo.made, len(todo.seeds)
-        self.journal, self.log = Journal(out), events.Log(out)
-        self.left: dict[int, tuple[float, ...]] = {}
-        """Place in `todo` → strengths to be done."""
+        self.journal = Journal(out)
+        self.left = bytearray(len(todo))
+        """By place in `todo`: 1 where something is to be done."""
+        self.images_left, self.images_failed = Counter[str](), Counter[str]()
+        """Label → images to be done; those that failed, and will not be tried again."""
         self.how: dict[str, dict[str, list[Any]]] = {}
         """Label → fact of `sweeps.EXECUTION` → its distinct values."""
-        self.kept = self.kept_failed = self.redone = 0
-        self.failures = False
-        """Whether any sweep that is asked for has failures."""
+        self._noted: tuple[str, dict[str, Any]] = ("", {})
+        self.kept = self.kept_failed = self.redone = self.failed = 0
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -81,30 +94,35 @@ class Progress:
 
     def look(self) -> None:
         """Find out what is left."""
-        self.left, self.kept, self.kept_failed, self.redone = {}, 0, 0, 0
         out = str(self.out)
-        for at, sweep in enumerate(self.todo):
-            entry = self.journal.find(sweep.key)
-            if entry and self.journal.is_settled(sweep.key) and sweeps.stands(entry, sweep.contender.strengths, out):
+        bar = tqdm(self.todo, desc="look", unit="sweep", disable=None, delay=2, leave=False)
+        for at, sweep in enumerate(bar):
+            entry, settled = self.journal.look_up(sweep.key)
+            if entry and settled and sweeps.stands(entry, sweep.contender.strengths, out):
                 self.kept += 1
                 self._note(sweep, entry["how"])
-                continue
-            found = self._found(at)
-            self.failures |= any(cell.status == "failed" for cell in found.cells.values())
-            lacks = found.lacks(sweep.contender.strengths, self.asked.retry_failed)
-            if lacks:
-                self.left[at] = lacks
-                self.redone += found.damaged
             else:
-                self.kept += 1
-                self.kept_failed += any(cell.status == "failed" for cell in found.cells.values())
-                self._note(sweep, found.how)
+                self._look_closer(at, sweep)
+
+    def _look_closer(self, at: int, sweep: Sweep) -> None:
+        found, label = self._found(sweep), sweep.contender.label
+        lacks = found.lacks(sweep.contender.strengths, self.asked.retry_failed)
+        failed = sum(cell.status == "failed" and s not in lacks for s, cell in found.cells.items())
+        self.images_failed[label] += failed
+        if lacks:
+            self.left[at] = 1
+            self.images_left[label] += len(lacks)
+            self.redone += found.damaged
+        else:
+            self.kept += 1
+            self.kept_failed += failed > 0
+            self._note(sweep, found.how)
 
     @property
     def busy(self) -> list[int]:
         """Contenders with something left to do in this call."""
-        labels = {self.todo[at].contender.label for at in self.left if self._mine(at)}
-        return [at for at, one in enumerate(self.made) if one.label in labels]
+        n = len(self.todo) // len(self.made)
+        return sorted({at // n for at in self._mine()})
 
     def work(self, executor: Local) -> None:
         """Do what is left: first what must be made, then what another seed's images are.
@@ -112,62 +130,60 @@ class Progress:
         Raises:
             MethodError: at the first failure, where that was asked for.
         """
-        images = self.todo.images
-        before = images - sum(map(len, self.left.values()))
-        mine = [at for at in self.left if self._mine(at)]
-        made, again = [at for at in mine if not self._repeats(at)], [at for at in mine if self._repeats(at)]
-        self.log.write("begin", images=images, done=before, left=images - before)
-        self._written = time.monotonic()
-        self._bar = tqdm(total=images, initial=before, desc="run", unit="image", disable=None)
+        watch = Watch(self.asked.watch, self.out)
+        with closing(watch):
+            self.log = events.Log(self.out, watch)
+            self._work(executor)
+
+    def _work(self, executor: Local) -> None:
+        images, left = self.todo.images, self.images_left.total()
+        self.log.write("begin", images=images, done=images - left, left=left)
+        self._due = time.monotonic() + EVERY
+        self._bar = tqdm(total=images, initial=images - left, desc="run", unit="image", disable=None)
         with self._bar:
-            self._do(executor, made)
-            self._do(executor, [at for at in again if not self._repeat(at)])
-        self.log.write("end", left=sum(map(len, self.left.values())))
+            self._do(executor, (at for at in self._mine() if not self._repeats(at)))
+            self._do(executor, (at for at in self._mine() if self._repeats(at) and not self._repeat(at)))
+        self.log.write("end", left=self.images_left.total())
 
     def cells(self) -> Iterator[Cell]:
         """Every row that is asked for, `missing` where nothing is done."""
         for at, sweep in enumerate(self.todo):
-            found, left = sweeps.rows(sweep, self.journal.find(sweep.key)), self.left.get(at, ())
+            there = self._found(sweep).cells if self.left[at] else self._rows(sweep)
             for strength in sweep.contender.strengths:
-                gone = strength in left and (strength not in found or found[strength].status == "ok")
-                cell = None if gone else found.get(strength)
-                yield cell or sweep.cell(strength, "missing", "not run yet")
+                yield there.get(strength) or sweep.cell(strength, "missing", "not run yet")
 
-    def summary(self) -> Ran:
-        """What there is now."""
-        counts: Counter[str] = Counter()
-        kinds: Counter[str] = Counter()
-        lines: dict[str, str] = {}
-        for cell in self.cells():
-            counts[cell.status] += 1
-            if cell.status == "failed":
-                kinds[failure(cell.error)] += 1
-                lines.setdefault(f"{cell.method}/{cell.uid}/s{cell.seed}", cell.error)
+    def write(self) -> Ran:
+        """Write cells.jsonl, and say what there is now."""
+        tally = _Tally()
+        store.write_cells(self.out, tally.counted(self.cells()))
+        counts = {"kept": self.kept, "kept_failed": self.kept_failed, "redone": self.redone}
         return Ran(
             out=self.out,
-            asked=sum(counts.values()),
-            ok=counts["ok"],
-            failed=tuple(f"{name}: {error}" for name, error in lines.items()),
-            failed_images=counts["failed"],
-            kept=self.kept,
-            kept_failed=self.kept_failed,
-            redone=self.redone,
-            kinds=kinds,
+            asked=tally.status.total(),
+            ok=tally.status["ok"],
+            failed=tuple(tally.named),
+            failed_sweeps=tally.failed_sweeps,
+            failed_images=tally.status["failed"],
+            kinds=tally.kinds,
+            **counts,
         )
 
-    def _do(self, executor: Local, places: Sequence[int]) -> None:
+    def _do(self, executor: Local, places: Iterator[int]) -> None:
         numbers = {one.label: at for at, one in enumerate(self.made)}
 
         def tasks() -> Iterator[Task]:
             for at in places:
                 sweep = self.todo[at]
-                self._bar.set_postfix_str(f"{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
-                yield Task(numbers[sweep.contender.label], at, sweep.pair, sweep.seed, self.left[at])
+                lacks = self._found(sweep).lacks(sweep.contender.strengths, self.asked.retry_failed)
+                failed = f"{self.failed} failed, " if self.failed else ""
+                self._bar.set_postfix_str(f"{failed}{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
+                yield Task(numbers[sweep.contender.label], at, sweep.pair, sweep.seed, lacks)
 
         for task, outcome in executor.run(tasks()):
             sweep = self.todo[task.place]
-            found, entry = sweeps.write(sweep, outcome, self._found(task.place), self.out)
-            self._enter(task.place, found, entry)
+            found, entry = sweeps.write(sweep, outcome, self._found(sweep), self.out)
+            self._enter(task.place, found, entry, len(task.strengths))
+            self.failed += outcome.failed
             if outcome.failed:
                 error = next(error for error in outcome.errors if error)
                 self.log.write("failed", sweep=sweep.name, images=outcome.failed, error=error)
@@ -181,38 +197,71 @@ class Progress:
     def _repeat(self, at: int) -> bool:
         """Take the first seed's images, where all are there."""
         first = at - at % self.seeds
-        made = self._found(first)
-        strengths = self.todo[at].contender.strengths
-        if first in self.left or any(made.cells[s].status != "ok" for s in strengths):
+        made = self._found(self.todo[first])
+        sweep = self.todo[at]
+        strengths = sweep.contender.strengths
+        if self.left[first] or any(made.cells[s].status != "ok" for s in strengths):
             return False
-        self._enter(at, *sweeps.repeat(self.todo[at], made, self.out))
+        lacks = self._found(sweep).lacks(strengths, self.asked.retry_failed)
+        self._enter(at, *sweeps.repeat(sweep, made, self.out), len(lacks))
         return True
 
-    def _enter(self, at: int, found: Found, entry: dict[str, Any]) -> None:
-        self.journal.append(entry)
-        images = len(self.left.pop(at))
-        self._note(self.todo[at], found.how)
-        self._bar.update(images)
-        self.log.write("sweep", sweep=self.todo[at].name, key=self.todo[at].key, images=images)
-        if time.monotonic() - self._written > EVERY:
-            store.write_cells(self.out, self.cells())
-            self._written = time.monotonic()
-
-    def _found(self, at: int) -> Found:
+    def _enter(self, at: int, found: Found, entry: dict[str, Any], images: int) -> None:
         sweep = self.todo[at]
-        entry = self.journal.find(sweep.key)
-        return sweeps.found(sweep, entry, self.out, self.journal.is_settled(sweep.key)) if entry else sweeps.NOTHING
+        self.journal.append(entry)
+        self.left[at] = 0
+        self.images_left[sweep.contender.label] -= images
+        self._note(sweep, found.how)
+        self._bar.update(images)
+        self.log.write("sweep", sweep=sweep.name, key=sweep.key, images=images)
+        if time.monotonic() > self._due:
+            began = time.monotonic()
+            store.write_cells(self.out, self.cells())
+            self._due = time.monotonic() + max(EVERY, 20 * (time.monotonic() - began))
 
-    def _mine(self, at: int) -> bool:
-        """Whether it is of this call's shard; all seeds of a pair are of one."""
+    def _found(self, sweep: Sweep) -> Found:
+        """What of a sweep stands."""
+        entry, settled = self.journal.look_up(sweep.key)
+        return sweeps.found(sweep, entry, self.out, settled) if entry else sweeps.NOTHING
+
+    def _rows(self, sweep: Sweep) -> Mapping[float, Cell]:
+        """The rows of a sweep that was looked at already."""
+        return sweeps.rows(sweep, self.journal.look_up(sweep.key)[0])
+
+    def _mine(self) -> Iterator[int]:
+        """What is left of this call's shard; all seeds of a pair are of one."""
         k, n = self.asked.shard
-        return at // self.seeds % n == k - 1
+        return (at for at, left in enumerate(self.left) if left and at // self.seeds % n == k - 1)
 
     def _note(self, sweep: Sweep, how: Mapping[str, Any]) -> None:
+        if (sweep.contender.label, how) == self._noted:  # nearly always
+            return
+        self._noted = (sweep.contender.label, dict(how))
         kept = self.how.setdefault(sweep.contender.label, {})
         for name, value in how.items():
             if value not in kept.setdefault(name, []):
                 kept[name].append(value)
+
+
+class _Tally:
+    """Rows, counted as they pass."""
+
+    def __init__(self) -> None:
+        self.status, self.kinds = Counter[str](), Counter[str]()
+        self.named: list[str] = []
+        self.failed_sweeps = 0
+
+    def counted(self, cells: Iterable[Cell]) -> Iterator[Cell]:
+        last = ""
+        for cell in cells:
+            self.status[cell.status] += 1
+            if cell.status == "failed":
+                self.kinds[failure(cell.error)] += 1
+                name = f"{cell.method}/{cell.uid}/s{cell.seed}"
+                if name != last:
+                    self.failed_sweeps, last = self.failed_sweeps + 1, name
+                    self.named += [f"{name}: {cell.error}"] if len(self.named) < NAMED else []
+            yield cell
 
 
 def failure(error: str) -> str:

@@ -1,6 +1,6 @@
 """A name, or module:Class, becomes a class, lazily.
 
-Names live in entry points alone (groups `tedbench.metrics`, `tedbench.methods` and `tedbench.rules`); ours come in
+Names live in entry points alone (group `tedbench.metrics` and the like, see `KINDS`); ours come in
 through the same door as a stranger's. A spec is `NAME[@VALUE][?field=value&field=value]`: VALUE sets the field that the
 class names in `at`, or picks one of its `presets`.
 """
@@ -23,7 +23,7 @@ from urllib.parse import unquote
 
 from tedbench.errors import PluginError, TedbenchError, UnknownName, UsageError, short
 
-KINDS = ("metric", "method", "rule")
+KINDS = ("metric", "method", "rule", "watcher")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ def plugins(kind: str) -> tuple[Plugin, ...]:
                     f"{new.package}; uninstall one, or have its author rename it"
                 )
     return tuple(sorted(found.values(), key=lambda plugin: plugin.name))
+
+
+def split(text: str) -> list[str]:
+    """The specs in a comma-separated list. Spaces before a spec go; at its end they may be part of a value."""
+    return [spec.lstrip() for spec in text.split(",") if spec.strip()]
 
 
 def find(kind: str, name: str) -> Plugin:
@@ -166,6 +171,21 @@ def set_by(kind: str, spec: str) -> tuple[frozenset[str], frozenset[str]]:
     """
     _, cls = _class_of(kind, spec)
     return field_names(cls), frozenset(_given(kind, spec, {}, cls)[0])
+
+
+def check(kind: str, spec: str, key: str, value: Any) -> None:
+    """Refuse a field that the class behind a spec does not have, or a value that it cannot take.
+
+    Raises:
+        UnknownName, PluginError, UsageError: as key or value are at fault.
+    """
+    name, cls = _class_of(kind, spec)
+    if key == "preset" and "preset" not in field_names(cls) and getattr(cls, "presets", None):
+        _preset(kind, name, cls, str(value))
+    elif key not in field_names(cls):
+        raise UnknownName(f"field of {kind} {name!r}", key, field_names(cls))
+    else:
+        _typed(cls, {key: value}, spec)
 
 
 def picks_preset(kind: str, spec: str) -> bool:

@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,29 +78,32 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
                 noted |= executor.prepare([at for at in progress.busy if at not in noted])
                 asked = _run(config, made, dataset, place, command)
                 store.write_run(place, _executed(asked, made, noted, progress), dataset.pairs, progress.cells())
-                with _written(lambda: _write(place, _executed(asked, made, noted, progress), progress)):
-                    progress.work(executor)
-                    progress.journal.end()
-                return dataclasses.replace(progress.summary(), out=out)
+                write = partial(_write, progress, place, lambda: _executed(asked, made, noted, progress))
+                return dataclasses.replace(_worked(partial(_work, progress, executor), write), out=out)
 
 
-@contextmanager
-def _written(write: Callable[[], None]) -> Iterator[None]:
-    """Have rows and run.json say what there is, also when the block is interrupted or fails; why it failed is told."""
+def _work(progress: Progress, executor: Local) -> None:
+    progress.work(executor)
+    progress.journal.end()
+
+
+def _write(progress: Progress, place: Path, now: Callable[[], Run]) -> Ran:
+    ran = progress.write()
+    disk.write_json(place / "run.json", dataclasses.asdict(now()))
+    return ran
+
+
+def _worked(work: Callable[[], None], write: Callable[[], Ran]) -> Ran:
+    """Work, and have rows and run.json say what there is, also when it is interrupted or fails; why it does is told."""
     try:
-        yield
+        work()
     except BaseException as error:
         with suppress(StoreError):  # of a full disk, say, which is what is being told; the next call writes them
             write()
         if isinstance(error, StoreError):
             raise StoreError(f"{error}; what was done before is kept, and the same command goes on") from error
         raise
-    write()
-
-
-def _write(place: Path, run: Run, progress: Progress) -> None:
-    store.write_cells(place, progress.cells())
-    disk.write_json(place / "run.json", dataclasses.asdict(run))
+    return write()
 
 
 def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Path, command: Sequence[str]) -> Run:

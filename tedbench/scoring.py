@@ -39,11 +39,6 @@ class Scored:
     """Specs whose scores were there already."""
 
 
-def split_specs(text: str) -> list[str]:
-    """The specs in a comma-separated list. Spaces before a spec go; at its end they may be part of a value."""
-    return [spec.lstrip() for spec in text.split(",") if spec.strip()]
-
-
 def make_metrics(specs: Sequence[str], device: str = "auto") -> list[tuple[str, Metric]]:
     """Build metrics from their specs.
 

@@ -182,7 +182,7 @@ def write_run(folder: Path, run: Run, pairs: Iterable[EditPair], cells: Iterable
 
 def write_cells(folder: Path, cells: Iterable[Cell]) -> None:
     """Write the rows of a run's cells."""
-    write_atomic(folder / "cells.jsonl", as_json_lines(dataclasses.asdict(cell) for cell in cells))
+    write_atomic(folder / "cells.jsonl", as_json_lines(vars(cell) for cell in cells))
 
 
 def cells_digest(cells: Iterable[Cell]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, overload
@@ -80,6 +80,12 @@ class Asked(Sequence[Sweep]):
         """How many all of them are."""
         return sum(len(one.strengths) for one in self.made) * len(self._pairs) * len(self.seeds)
 
+    def __iter__(self) -> Iterator[Sweep]:
+        for one in self.made:
+            for pair, question in self._pairs:
+                for seed in self.seeds:
+                    yield Sweep(one, pair, seed, question)
+
     @overload
     def __getitem__(self, at: int) -> Sweep: ...
 
@@ -120,7 +126,7 @@ def stands(entry: Entry, strengths: Sequence[float], out: str) -> bool:
     """Whether an entry has an image for each strength, and all its files look as they did: the common case, and quick.
 
     Args:
-        entry: settled, see `Journal.is_settled`.
+        entry: settled, see `Journal.look_up`.
         strengths: that are asked for.
         out: the run's folder.
     """

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tedbench import naming, ranges
+from tedbench import models, naming, ranges, registry
 from tedbench.config import MethodConfig, RunConfig
 from tedbench.datasets.manifest import read_text
-from tedbench.errors import UsageError, short
+from tedbench.errors import PluginError, TedbenchError, UsageError, short
 
 T = TypeVar("T")
 _Range = str | int | float | list[int | float]
@@ -39,6 +39,8 @@ class _Run(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     seeds: str | int | list[int] = 0
     keep_fits: bool = False
+    metrics: list[str] = []
+    devices: list[str] = []
 
 
 def read(path: Path) -> RunConfig:
@@ -58,6 +60,9 @@ def read(path: Path) -> RunConfig:
     wrong: list[str] = []
     methods = [_collected(wrong, _method, path, text, at, method) for at, method in enumerate(raw.methods)]
     seeds = _collected(wrong, ranges.seeds, raw.seeds, _place(path, text, ("seeds",)))
+    for key, check in (("metrics", _check_metric), ("devices", models.check_device)):
+        for name in getattr(raw, key):
+            _collected(wrong, _placed, check, name, _place(path, text, (key,)))
     if wrong:
         raise UsageError("; ".join(wrong))
     data = Path(_beside(path, raw.data)) if raw.data is not None else None
@@ -72,7 +77,21 @@ def read(path: Path) -> RunConfig:
         limit=raw.limit,
         seeds=seeds or (),
         keep_fits=raw.keep_fits,
+        metrics=tuple(raw.metrics),
+        devices=tuple(raw.devices),
     )
+
+
+def _check_metric(spec: str) -> None:
+    registry.find("metric", registry.parse(spec)[0])
+
+
+def _placed(check: Callable[[str], None], text: str, place: str) -> None:
+    """A check whose error says where."""
+    try:
+        check(text)
+    except TedbenchError as error:
+        raise UsageError(f"{place}: {error}") from error
 
 
 def _collected(wrong: list[str], make: Callable[..., T], *of: Any) -> T | None:
@@ -92,7 +111,23 @@ def _method(path: Path, text: str, at: int, raw: _Method) -> MethodConfig:
     if raw.strengths is not None:
         strengths = ranges.strengths(raw.strengths, _place(path, text, (*where, "strengths")))
     options = {key: _relative(path, value) for key, value in (raw.model_extra or {}).items()}
-    return MethodConfig(raw.name, options, raw.label, strengths, f"{path}, methods {at + 1}")
+    _check_fields(raw.name, options, lambda key: _place(path, text, (*where, key)))
+    return MethodConfig(raw.name, options, raw.label, strengths, _place(path, text, where))
+
+
+def _check_fields(spec: str, options: dict[str, Any], place: Callable[[str], str]) -> None:
+    """Refuse a method that nobody has, and fields it does not have or of another type; each with its line."""
+    try:
+        registry.set_by("method", spec)
+    except PluginError:  # a module that does not import is no mistake of the file
+        return
+    except UsageError as error:
+        raise UsageError(f"{place('name')}: {error}") from error
+    wrong: list[str] = []
+    for key, value in options.items():
+        _collected(wrong, _placed, lambda _, one=(key, value): registry.check("method", spec, *one), "", place(key))
+    if wrong:
+        raise UsageError("; ".join(wrong))
 
 
 def _relative(path: Path, value: Any) -> Any:
@@ -134,11 +169,13 @@ def _place(path: Path, text: str, keys: tuple[Any, ...]) -> str:
 
 
 def _line(text: str, keys: tuple[Any, ...]) -> int:
-    """The line that a key stands in, from 1; 0 if it is not found."""
+    """The line that a key stands in, or where the table of a number begins, from 1; 0 if it is not found."""
     table, key = -1, str(keys[-1])
     wanted = next((part for part in keys if isinstance(part, int)), -1)
     for number, line in enumerate(text.splitlines(), start=1):
         table += bool(re.match(r"\s*\[\[\s*methods\s*\]\]", line))
+        if table == wanted and isinstance(keys[-1], int):
+            return number
         if table == wanted and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
             return number
     return 0

@@ -162,6 +162,13 @@ def test_a_file_says_what_flags_say(tmp_path: Path) -> None:
         ('[[methods]]\nname = "a"\nstrengths = {low = 0}', "line 3, methods 1 strengths"),
         ('[[methods]]\nname = "a"\nlabel = "../a"', "line 3, methods 1 label '../a'"),
         ("methods = []", "methods"),
+        ('[[methods]]\nname = "sdedt"', "line 2, methods 1 name: no method named 'sdedt'. Did you mean 'sdedit'?"),
+        ('[[methods]]\nname = "sdedit"\n\nsteps = "many"', "line 4, methods 1 steps: 'sdedit': steps='many'"),
+        ('[[methods]]\nname = "sdedit"\npreset = "tay"', "line 3, methods 1 preset: no preset of method 'sdedit'"),
+        ('[[methods]]\nname = "identity"\n[other]\na = 1', "other: no such key"),
+        ('metrics = ["lpips-alx"]\n[[methods]]\nname = "identity"', "line 1, metrics: no metric named 'lpips-alx'"),
+        ('metrics = "psnr"\n[[methods]]\nname = "identity"', "line 1, metrics: Input should be a valid list"),
+        ('devices = ["cuda:0", "gpu"]\n[[methods]]\nname = "identity"', "line 1, devices: no device 'gpu'"),
     ],
 )
 def test_a_mistake_in_a_file_is_one_line_with_its_place(tmp_path: Path, text: str, says: str) -> None:
@@ -196,8 +203,15 @@ def test_every_mistake_is_told_at_once_with_its_line(tmp_path: Path) -> None:
 def test_a_field_that_is_none_is_told_with_its_file_and_table(tmp_path: Path) -> None:
     path = toml(tmp_path, '[[methods]]\nname = "identity"\n[[methods]]\nname = "outputs"\nfoldr = "x"\n')
     with pytest.raises(UsageError, match="Did you mean 'folder'") as caught:
+        tomlfile.read(path)
+    assert str(caught.value).startswith(f"{path}, line 5, methods 2 foldr: no field of method 'outputs' named 'foldr'")
+
+
+def test_what_only_the_class_can_refuse_is_told_with_its_table(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'limit = 1\n[[methods]]\nname = "sdedit"\nmodel = "tiny-sd1"\nsteps = 0\n')
+    with pytest.raises(UsageError) as caught:
         contenders.build(tomlfile.read(path).methods)
-    assert str(caught.value).startswith(f"{path}, methods 2: no field of method 'outputs' named 'foldr'")
+    assert str(caught.value).startswith(f"{path}, line 2, methods 1: ")
 
 
 @given(st.text('[]=".#\nmethodsnalib0,' + "'", max_size=60))

@@ -65,7 +65,7 @@ def test_scores_that_are_gone_are_made_again(run, drawn):  # type: ignore[no-unt
 
 
 def test_a_value_keeps_its_last_space_and_may_hold_a_comma() -> None:
-    assert scoring.split_specs("psnr@64, clip-text?prefix=A photo depicts ") == [
+    assert registry.split("psnr@64, clip-text?prefix=A photo depicts ") == [
         "psnr@64",
         "clip-text?prefix=A photo depicts ",
     ]

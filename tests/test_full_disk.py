@@ -8,7 +8,9 @@ import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,17 +169,23 @@ def test_the_first_error_is_told_and_rows_are_tried_after_it() -> None:
     """On a full disk the rows cannot be written either, and that is not the news."""
     tried = []
 
-    def write() -> None:
+    def write() -> Any:
         tried.append(1)
         raise StoreError("cells.jsonl cannot be written (No space left on device)")
 
+    def failing(error: BaseException) -> Callable[[], None]:
+        def work() -> None:
+            raise error
+
+        return work
+
     expected = r"^an\.png cannot be written \(full\); what was done before is kept"
-    with pytest.raises(StoreError, match=expected), runner._written(write):
-        raise StoreError("an.png cannot be written (full)")
-    with pytest.raises(KeyboardInterrupt), runner._written(write):
-        raise KeyboardInterrupt
-    with pytest.raises(StoreError, match=r"cells\.jsonl"), runner._written(write):
-        pass
+    with pytest.raises(StoreError, match=expected):
+        runner._worked(failing(StoreError("an.png cannot be written (full)")), write)
+    with pytest.raises(KeyboardInterrupt):
+        runner._worked(failing(KeyboardInterrupt()), write)
+    with pytest.raises(StoreError, match=r"cells\.jsonl"):
+        runner._worked(lambda: None, write)
     assert len(tried) == 3
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tedbench import store
+from tedbench.store import RunFolder
 
 KILLS = 25
 METHODS = ("--method", "sdedit@toy", "--method", "crossfade@toy", "--method", "identity")
@@ -26,14 +27,14 @@ from tedbench.cli import main
 torch.set_num_threads(1)
 
 
-def begin():
+def begin(out):
     child = os.fork()
     if child:
         return child
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    sys.argv = ["tedbench", "run", *{ASKED!r}, "--threads", "1", "--out", "killed"]
+    sys.argv = ["tedbench", "run", *{ASKED!r}, "--threads", "1", "--out", out]
     try:
         main()
     except SystemExit as end:
@@ -41,20 +42,35 @@ def begin():
     os._exit(0)
 
 
+def done(out):
+    path = out + "/sweeps/done.jsonl"
+    return open(path).read().count('"key"') if os.path.exists(path) else 0
+
+
 chance = random.Random(7)
-done = []
-for _ in range({KILLS}):
-    child = begin()
-    wait = chance.uniform(0.1, 3.0)
-    time.sleep(wait)
-    if os.waitpid(child, os.WNOHANG) == (0, 0):
+kills = runs = 0
+while kills < {KILLS}:  # a run that ends before its turn to be killed is whole, and another one begins
+    out = f"killed{{runs}}"
+    before, child = done(out), begin(out)
+    # Half of them at any moment, also while it starts; half of them some sweeps later, however busy the machine is.
+    sweeps, wait = chance.choice([0, 0, 0, 1, 2, 3]), chance.uniform(0.05, 2.0)
+    ended, status = 0, 0
+    while sweeps and not ended and done(out) < before + sweeps:
+        time.sleep(0.02)
+        ended, status = os.waitpid(child, os.WNOHANG)
+    time.sleep(wait / 10 if sweeps else wait)
+    if not ended:
+        ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        assert os.waitstatus_to_exitcode(status) == 0, status
+        runs += 1
+    else:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        done.append(wait)
-    lines = open("killed/sweeps/done.jsonl").read().count("key") if os.path.exists("killed/sweeps/done.jsonl") else 0
-    print(json.dumps([wait, lines]), flush=True)
-code = os.waitstatus_to_exitcode(os.waitpid(begin(), 0)[1])
-print(json.dumps({{"code": code, "killed": len(done)}}))
+        kills += 1
+        print(json.dumps([out, done(out)]), flush=True)
+code = os.waitstatus_to_exitcode(os.waitpid(begin(out), 0)[1])
+print(json.dumps({{"code": code, "runs": sorted({{out for out in os.listdir() if out.startswith("killed")}})}}))
 """
 
 
@@ -76,13 +92,18 @@ def test_killed_at_random_moments_and_taken_up_again(tmp_path: Path) -> None:
         timeout=1200,
     )
     assert done.returncode == 0, done.stderr
-    *waits, end = [json.loads(line) for line in done.stdout.splitlines()]
+    *kills, end = [json.loads(line) for line in done.stdout.splitlines()]
     assert end["code"] == 0
-    assert len(waits) == KILLS
-    counts = [lines for _, lines in waits]
-    assert end["killed"] >= 20, waits  # some moments may lie after the end
-    assert counts == sorted(counts)  # nothing that was done is lost
-    runs = [store.open_run(tmp_path / name) for name in ("whole", "killed")]
+    assert len(kills) == KILLS
+    assert len({lines for _, lines in kills}) > 5  # in the midst of work
+    for name in end["runs"]:
+        counts = [lines for out, lines in kills if out == name]
+        assert counts == sorted(counts)  # nothing that was done is lost
+        _check_same(store.open_run(tmp_path / "whole"), store.open_run(tmp_path / name))
+
+
+def _check_same(whole: RunFolder, killed: RunFolder) -> None:
+    runs = (whole, killed)
     rows = [
         [(c.uid, c.method, c.seed, c.strength, c.status, c.file, c.sha256) for c in run.cell_list()] for run in runs
     ]
@@ -97,7 +118,7 @@ def test_killed_at_random_moments_and_taken_up_again(tmp_path: Path) -> None:
         for run in runs
     ]
     assert images[0] == images[1]
-    assert not [path for path in runs[1].path.rglob("*") if "partial" in path.name]
-    keys = [json.loads(line)["key"] for line in (runs[1].path / "sweeps" / "done.jsonl").read_text().splitlines()
+    assert not [path for path in killed.path.rglob("*") if "partial" in path.name]
+    keys = [json.loads(line)["key"] for line in (killed.path / "sweeps" / "done.jsonl").read_text().splitlines()
             if "key" in line]  # fmt: skip
     assert len(keys) == len(set(keys))  # no sweep that was done was done again

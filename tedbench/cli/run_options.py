@@ -81,7 +81,21 @@ ModelOption = Annotated[
 ]
 DeviceOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps, for every method that has one."),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N or mps, for every method that has one; cuda:0,cuda:1 for a worker on each.",
+        show_default=False,
+    ),
+]
+MetricsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--metrics",
+        metavar="LIST",
+        help="Score with these, separated by commas, once nothing is missing; as `tedbench score` does.",
+        show_default=False,
+    ),
 ]
 FieldsOption = Annotated[
     list[str],
@@ -101,6 +115,15 @@ TimeLimitOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int, typer.Option("--threads", metavar="N", min=0, help="Of torch in the worker; counts move the last bits.")
+]
+WatchOption = Annotated[
+    list[str],
+    typer.Option(
+        "--watch",
+        metavar="NAME",
+        help="Also tell tensorboard, wandb or module:Class how it goes; may be repeated.",
+        show_default=False,
+    ),
 ]
 ShardOption = Annotated[
     str,

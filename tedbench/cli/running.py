@@ -21,6 +21,7 @@ from tedbench.cli.run_options import (
     KeepFitsOption,
     LimitOption,
     MethodsOption,
+    MetricsOption,
     ModelOption,
     OutOption,
     RetryFailedOption,
@@ -31,17 +32,15 @@ from tedbench.cli.run_options import (
     StrengthsOption,
     ThreadsOption,
     TimeLimitOption,
+    WatchOption,
 )
 from tedbench.cli.stopping import Terminated
 from tedbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from tedbench.config import RunConfig
+    from tedbench.config import Flags, RunConfig
     from tedbench.planning import Line
     from tedbench.progress import Ran
-
-SHOWN = 10
-"""Failures that are named; all of them are in cells.jsonl."""
 
 
 def run(
@@ -54,6 +53,7 @@ def run(
     captions: CaptionsName = None,
     limit: LimitOption = None,
     seeds: SeedsOption = None,
+    metrics: MetricsOption = [],  # noqa: B006
     strengths: StrengthsOption = [],  # noqa: B006
     extrapolate: ExtrapolateOption = False,
     model: ModelOption = None,
@@ -65,36 +65,28 @@ def run(
     time_limit: TimeLimitOption = 0.0,
     threads: ThreadsOption = 0,
     shard: ShardOption = "",
+    watch: WatchOption = [],  # noqa: B006
 ) -> None:
     """Edit every pair of a data set with one or more methods. What is done is kept: the same call goes on.
 
     Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
     """
-    from tedbench import config, runner
+    from tedbench import config, registry, runner
     from tedbench.progress import How
 
     flags = config.Flags(
-        dataset,
-        data,
-        captions,
-        source_name,
-        limit,
-        seeds,
-        method,
-        strengths,
-        model,
-        device,
-        fields,
-        extrapolate,
-        keep_fits,
-    )
+        dataset, data, captions, source_name, limit, seeds, metrics, method, strengths, model, device, fields,
+        extrapolate, keep_fits,
+    )  # fmt: skip
     home = Path.cwd()
-    asked = config.override(_base(source), flags)
+    asked = _asked(source, flags)
+    for name in watch:
+        registry.find("watcher", name)
     folder = out or (source if source is not None and source.is_dir() else None)
     if folder is None:
         raise UsageError("say where the images go: --out results/NAME")
     try:
-        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard))
+        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard), tuple(watch))
         ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]), how)
     except KeyboardInterrupt as stop:
         what = "terminated" if isinstance(stop, Terminated) else "interrupted"
@@ -105,7 +97,9 @@ def run(
         typer.echo(f"tedbench: {what}; {told}", err=True)
         raise typer.Exit(Terminated.exit_code if isinstance(stop, Terminated) else 130) from None
     _print_ran(ran)
-    if ran.ok:
+    if asked.metrics:
+        _score(asked, ran)
+    elif ran.ok:
         typer.echo(f"next: tedbench score {shlex.quote(str(folder))} --metrics lpips-alex@256,lpips-alex@512")
     if ran.failed_images:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(ran.kinds.items(), key=lambda one: -one[1]))
@@ -127,6 +121,7 @@ def plan(
     captions: CaptionsName = None,
     limit: LimitOption = None,
     seeds: SeedsOption = None,
+    metrics: MetricsOption = [],  # noqa: B006
     strengths: StrengthsOption = [],  # noqa: B006
     extrapolate: ExtrapolateOption = False,
     model: ModelOption = None,
@@ -138,9 +133,10 @@ def plan(
     from tedbench import config, planning
 
     flags = config.Flags(
-        dataset, data, captions, source_name, limit, seeds, method, strengths, model, device, fields, extrapolate
-    )
-    asked = config.override(_base(source), flags)
+        dataset, data, captions, source_name, limit, seeds, metrics, method, strengths, model, device, fields,
+        extrapolate,
+    )  # fmt: skip
+    asked = _asked(source, flags)
     folder = out or (source if source is not None and source.is_dir() else Path("results/not-begun"))
     lines = planning.plan(asked, folder, retry_failed)
     width = max(len(one.label) for one in lines)
@@ -152,6 +148,36 @@ def plan(
         typer.echo(f"{one.label:{width}}  {counts}  {seconds:>7}  {kilobytes:>8}")
     for line in _told_left(lines):
         typer.echo(line)
+    if asked.metrics:
+        typer.echo(f"scored with {', '.join(asked.metrics)}, once nothing is missing")
+
+
+def _asked(source: Path | None, flags: Flags) -> RunConfig:
+    """What is asked, with every metric known: nobody wants to hear of a wrong one after a week."""
+    from tedbench import config, registry
+
+    asked = config.override(_base(source), flags)
+    for spec in asked.metrics:
+        registry.find("metric", registry.parse(spec)[0])
+    return asked
+
+
+def _score(asked: RunConfig, ran: Ran) -> None:
+    """Score what was run, where nothing is missing any more."""
+    from tedbench import scoring, store
+    from tedbench.cli.scoring import dataset_of, print_scored
+
+    folder = shlex.quote(str(ran.out))
+    if ran.missing:
+        typer.echo(f"not scored yet, since {ran.missing} images are missing; go on with: tedbench run {folder}")
+        return
+    if not ran.ok:
+        return
+    run = store.open_run(ran.out)
+    made = scoring.make_metrics(asked.metrics, asked.devices[0] if asked.devices else "auto")
+    captions = Path(asked.captions) if asked.captions else None
+    print_scored(scoring.score_run(run, dataset_of(run, asked.data, captions), made), run)
+    typer.echo(f"next: tedbench report {folder} --out {shlex.quote(f'reports/{ran.out.resolve().name}')}")
 
 
 def _told_left(lines: list[Line]) -> list[str]:
@@ -198,16 +224,16 @@ def _base(source: Path | None) -> RunConfig:
 
 
 def _print_ran(ran: Ran) -> None:
-    missing = ran.asked - ran.ok - ran.failed_images
-    more = f", {missing} missing" if missing else ""
+    more = f", {ran.missing} missing" if ran.missing else ""
     typer.echo(f"{ran.out}: {ran.ok}/{ran.asked} images, {ran.failed_images} failed{more}")
     if ran.kept or ran.redone:
         again = f", {ran.redone} damaged ones done again" if ran.redone else ""
         typer.echo(f"{ran.kept} sweeps were done before{again}")
-    for line in ran.failed[:SHOWN]:
+    for line in ran.failed:
         typer.echo(f"failed: {line}", err=True)
-    if len(ran.failed) > SHOWN:
-        typer.echo(f"failed: {len(ran.failed) - SHOWN} sweeps more, see {ran.out / 'cells.jsonl'}", err=True)
+    if ran.failed_sweeps > len(ran.failed):
+        others = ran.failed_sweeps - len(ran.failed)
+        typer.echo(f"failed: {others} sweeps more, see {ran.out / 'cells.jsonl'}", err=True)
     if ran.kept_failed:
         typer.echo(
             f"{ran.kept_failed} sweeps failed before and were not tried again; --retry-failed tries them", err=True

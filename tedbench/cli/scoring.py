@@ -32,10 +32,10 @@ def score(
     again: Annotated[bool, typer.Option("--again", help="Score also what has been scored.")] = False,
 ) -> None:
     """Score the images of a run. `tedbench list` shows the metrics."""
-    from tedbench import scoring, store
+    from tedbench import registry, scoring, store
 
     opened = store.open_run(run)
-    specs = [spec for group in metrics for spec in scoring.split_specs(group)]
+    specs = [spec for group in metrics for spec in registry.split(group)]
     if not specs:
         raise UsageError("--metrics is empty; name at least one, e.g. lpips-alex@256")
     made = scoring.make_metrics(specs, device)
