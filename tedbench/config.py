@@ -4,6 +4,7 @@
     data = "../data"          # relative to this file
     limit = 4
     seeds = [0, 1]
+    keep_fits = true          # in the run's folder
     metrics = ["lpips-alex@256", "clip-text"]   # scored once nothing is missing
     devices = ["cuda:0", "cuda:1"]              # a worker for each; auto if left out
     [[methods]]
@@ -30,6 +31,10 @@ from tedbench.types import Run
 
 PATHS = ("model", "folder", "fits")
 """Fields of a method whose text is a path even without a separator, if such a file or folder exists."""
+TYPED = ("dataset", "data", "captions", "source", "limit", "keep_fits")
+"""Fields of `Flags` that go into `RunConfig` as they are."""
+NOT_ASKED = ("paths", "png_level")
+"""What run.json keeps under `config` that is read another way, or is a fact and was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class RunConfig:
     limit: int | None = None
     """Take the first pairs only."""
     seeds: tuple[int, ...] = (0,)
+    keep_fits: bool = False
+    """Whether methods keep their fits in the run's folder, so that a further strength needs no new one."""
     metrics: tuple[str, ...] = ()
     """Specs of what the images are scored with once nothing is missing; no part of what a sweep is known by."""
     devices: tuple[str, ...] = ()
@@ -90,6 +97,7 @@ class Flags:
     fields: Sequence[str] = ()
     """`field=value` for every method that has it, `METHOD.field=value` for one."""
     extrapolate: bool = False
+    keep_fits: bool | None = None
 
 
 def from_run(run: Run, folder: Path) -> RunConfig:
@@ -103,7 +111,7 @@ def from_run(run: Run, folder: Path) -> RunConfig:
     lists: dict[str, Any] = {
         key: tuple(run.config[key]) for key in ("seeds", "metrics", "devices") if key in run.config
     }
-    raw = {key: value for key, value in run.config.items() if key not in (*lists, "paths")}
+    raw = {key: value for key, value in run.config.items() if key not in (*lists, *NOT_ASKED)}
     try:
         found = {label: _found(folder, named) for label, named in run.config.get("paths", {}).items()}
         methods = [_recorded(label, {**fields, **found.get(label, {})}) for label, fields in run.methods.items()]
@@ -136,6 +144,7 @@ def recorded(config: RunConfig, location: str, out: Path) -> dict[str, Any]:
         "revision": config.revision,
         "limit": config.limit,
         "seeds": list(config.seeds),
+        "keep_fits": config.keep_fits,
         "metrics": list(config.metrics),
         "devices": list(config.devices),
     }
@@ -165,7 +174,7 @@ def override(config: RunConfig, flags: Flags) -> RunConfig:
         UsageError: for a value that cannot be read, a field that no method has, or a range for no method.
         UnknownName, PluginError: as the methods are at fault.
     """
-    typed = {name: getattr(flags, name) for name in ("dataset", "data", "captions", "source", "limit")}
+    typed = {name: getattr(flags, name) for name in TYPED}
     changed = {name: value for name, value in typed.items() if value is not None}
     if flags.dataset is not None and flags.data is None:
         changed["data"] = None  # the folder of another data set

@@ -6,8 +6,9 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from tedbench import facts, keys, naming, ranges, registry, sources
@@ -84,8 +85,13 @@ class Contender:
         return not self.revision and hasattr(self.method, "prepare")
 
 
-def build(configs: Sequence[MethodConfig]) -> list[Contender]:
+def build(configs: Sequence[MethodConfig], fits: Path | None = None) -> list[Contender]:
     """Build the methods of a run.
+
+    Args:
+        configs: what was asked.
+        fits: folder for the fits of those methods that can keep them and name no other; it is no part of what they
+            are recorded as, since it goes where the run does.
 
     Raises:
         UnknownName, UsageError, PluginError: as spec, options, strengths or label are at fault.
@@ -100,6 +106,8 @@ def build(configs: Sequence[MethodConfig]) -> list[Contender]:
         if taken:
             raise PluginError(f"method {config.spec!r}: a field cannot be called {taken[0]!r}; rename it in the class")
         strengths = _strengths(name, method, knob, config.strengths)
+        if fits is not None and _can_keep(config, fields):
+            method = _built(replace(config, options={**config.options, "fits": str(fits)}))
         made.append(Contender(name, config.spec, method, strengths, fields, knob))
     return made
 
@@ -112,6 +120,11 @@ def _built(config: MethodConfig) -> Any:
         if not config.where:
             raise
         raise UsageError(f"{config.where}: {error}") from error
+
+
+def _can_keep(config: MethodConfig, fields: Mapping[str, Any]) -> bool:
+    """Whether a method has a field for a folder of fits, and nobody has set it."""
+    return fields.get("fits") == "" and "fits" not in registry.set_by("method", config.spec)[1]
 
 
 def label(configs: Sequence[MethodConfig]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -91,12 +92,15 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
 
     Raises:
         StoreError: `busy`, if it is held.
+        FileNotFoundError: if it is not there, or was taken away meanwhile.
     """
     # The lock is on the folder itself: no file to leave behind, and the kernel drops it with a dead process.
     handle = os.open(folder, os.O_RDONLY)
     _HELD.add(handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        if not os.path.samestat(os.fstat(handle), folder.stat()):  # whoever held it has removed it: another's is there
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         yield
     except BlockingIOError as error:
         raise StoreError(busy) from error

@@ -30,8 +30,22 @@ class Log:
             StoreError: if the disk is full or read-only.
         """
         line = json.dumps({"at": environment.now(), "event": event, "process": os.getpid(), **more}, ensure_ascii=False)
-        with disk.explained(self._path), self._path.open("ab") as file:
-            file.write(line.encode() + b"\n")
+        with disk.explained(self._path):
+            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                _append(handle, line.encode() + b"\n")
+            finally:
+                os.close(handle)
         broken = self._watch.see(event, more) if self._watch is not None else ""
         if broken:
             self.write("unwatched", error=broken)
+
+
+def _append(handle: int, line: bytes) -> None:
+    place = os.fstat(handle).st_size
+    try:
+        while line:
+            line = line[os.write(handle, line) :]
+    except OSError:
+        os.ftruncate(handle, place)  # the next line would be read as the rest of half a one
+        raise

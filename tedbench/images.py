@@ -33,6 +33,8 @@ Fit = Literal["crop", "squash"]
 FILTER = "pillow-bicubic"
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
+PNG_LEVEL = 6
+"""Of zlib, for every PNG that is written here; a run records it, since it moves the bytes and not the pixels."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _REFUSED_MODES = {"I": "16- or 32-bit", "F": "floating-point", "CMYK": "CMYK", "LAB": "LAB", "HSV": "HSV"}
@@ -160,9 +162,9 @@ def to_signed(image: Image.Image) -> NDArray[np.float32]:
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Encode as PNG, lossless, without metadata."""
+    """Encode as PNG, lossless, without metadata, at `PNG_LEVEL`."""
     buffer = io.BytesIO()
-    Image.fromarray(to_uint8(image)).save(buffer, format="PNG")
+    Image.fromarray(to_uint8(image)).save(buffer, format="PNG", compress_level=PNG_LEVEL)
     return buffer.getvalue()
 
 

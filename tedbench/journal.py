@@ -12,6 +12,7 @@ import os
 import re
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tedbench.errors import StoreError
 
 NAME = "sweeps/done.jsonl"
 _KEY = re.compile(rb'\{"key": "([0-9a-f]{32})", ')
+_END = b"}\n"
 _DIGITS = 16
 """Of a key, what is kept in memory: 64 bits. Two keys of a million share them once in 30 million runs, and then both
 are done again and again, and none is taken for the other."""
@@ -113,7 +115,8 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
-                file.close()
+                with suppress(OSError):  # closing writes what is left in the buffer, and may fail as well
+                    file.close()
                 self._file = None
                 os.truncate(self.path, place)  # a half line would hide the next one
                 raise
@@ -152,7 +155,7 @@ class Journal:
         for place, line in self._lines():
             if line == CLEAN:
                 self._clean = place
-            elif (found := _KEY.match(line)) and line.endswith(b"}\n"):
+            elif (found := _KEY.match(line)) and line.endswith(_END):
                 self._places.put(int(found[1][:_DIGITS], 16), place)
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
@@ -209,8 +212,22 @@ class _Places:
                 self.put(old[at], old[at + 1])
 
 
+def read(line: bytes) -> tuple[Entry | None, str]:
+    """The entry of a line, None where it is damaged; and its key, empty where that cannot be read either."""
+    found = _KEY.match(line)
+    try:
+        entry = _DECODE(line.decode())[0] if found and line.endswith(_END) else None
+    except ValueError:
+        entry = None
+    whole = isinstance(entry, dict) and isinstance(entry.get("cells"), list)
+    return entry if whole else None, found[1].decode() if found else ""
+
+
 def mend(out: Path) -> None:
-    """Cut off a line that a dead process left half written. For whoever is to write, before it reads.
+    """Cut off a line that a dead process left half written, and drop what is no line at all. Before anybody reads.
+
+    A line whose form alone is right is left: parsing each would take longer than all else, and the next line of its
+    key counts in its place.
 
     Raises:
         StoreError: if the disk is full or read-only.
@@ -223,6 +240,16 @@ def mend(out: Path) -> None:
         whole = _end_of_lines(file, size)
         if whole < size:
             file.truncate(whole)
+        file.seek(0)
+        if all(map(_is_line, file)):
+            return
+        file.seek(0)
+        kept = b"".join(line for line in file if _is_line(line))
+    disk.write_atomic(path, kept)
+
+
+def _is_line(line: bytes) -> bool:
+    return line == CLEAN or (_KEY.match(line) is not None and line.endswith(_END))
 
 
 def _end_of_lines(file: Any, size: int) -> int:

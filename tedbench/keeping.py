@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tedbench import disk, planning, runner, store, sweeps
+from tedbench import damage, disk, planning, runner, store, sweeps
 from tedbench.config import RunConfig
 from tedbench.errors import UsageError
 from tedbench.journal import Entry, Journal
@@ -26,6 +26,8 @@ class Unasked:
     """Sweeps that the run's configuration does not refer to."""
 
     entries: tuple[Entry, ...]
+    lines: int = 0
+    """Damaged ones of the journal, which say nothing any more."""
 
     @property
     def files(self) -> list[str]:
@@ -56,7 +58,8 @@ def unasked(config: RunConfig, out: Path) -> Unasked:
     """
     asked = {sweep.key for sweep in planning.asked(config, out)}
     with Journal(out) as journal:
-        return Unasked(tuple(entry for entry in journal.entries() if entry["key"] not in asked))
+        entries = tuple(entry for entry in journal.entries() if entry["key"] not in asked)
+    return Unasked(entries, len(damage.lines(out)[1]) if journal.path.exists() else 0)
 
 
 def remove(found: Unasked, out: Path) -> None:
@@ -77,6 +80,31 @@ def remove(found: Unasked, out: Path) -> None:
             for folder in sorted({(out / name).parent for name in images}, reverse=True):
                 if not any(folder.iterdir()):
                     folder.rmdir()
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What methods keep in a run's folder of what they learned."""
+
+    files: tuple[Path, ...]
+    bytes: int
+
+
+def fits(out: Path) -> Fits:
+    """The fits that a run keeps."""
+    files = tuple(sorted(path for path in (out / store.FITS).rglob("*") if path.is_file()))
+    return Fits(files, sum(path.stat().st_size for path in files))
+
+
+def remove_fits(out: Path) -> None:
+    """Delete them; no image is made again for that, and one that is made later fits anew.
+
+    Raises:
+        StoreError: if a runner is at work there, or the disk cannot be written.
+    """
+    with runner.opened(out.absolute(), out), disk.explained(out):
+        for path in fits(out).files:
+            path.unlink()
 
 
 def merge(folders: Sequence[Path], out: Path) -> RunFolder:
@@ -167,7 +195,7 @@ def _copied(entry: Entry, source: Path, out: Path) -> Entry:
     with disk.explained(record):
         record.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / entry["record"], record)
-    return {**entry, "cells": rows}
+    return {**entry, "record_ctime_ns": sweeps.look_of(record)["ctime_ns"], "cells": rows}
 
 
 def _failed(entry: Entry | None) -> bool:

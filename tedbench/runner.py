@@ -4,20 +4,24 @@ results/NAME/run.json        what is asked, resolved, so that an interrupted run
 results/NAME/sweeps, images  what was done, under any configuration; sweeps/done.jsonl is its list (`journal`)
 results/NAME/cells.jsonl     the rows of what is asked now, `missing` where not run yet; written now and then
 results/NAME/events.jsonl    what happened when
+results/NAME/fits            what methods learned of each pair, if asked for (`keep_fits`)
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tedbench import config as configs
 from tedbench import contenders as competitors
-from tedbench import datasets, disk, environment, journal, store
+from tedbench import datasets, disk, environment, images, journal, store
 from tedbench.config import RunConfig
 from tedbench.contenders import Contender
 from tedbench.errors import StoreError, UsageError
@@ -29,6 +33,10 @@ from tedbench.types import Dataset, Run
 AS_USUAL = How()
 FORMAT = 2
 """Of a run's folder; in the first, a sweep was known by its name."""
+BEFORE = ("sweeps", store.FITS)
+"""What a runner makes before run.json."""
+TRIES = 100
+"""To hold a folder that others make and remove."""
 
 
 def load(config: RunConfig) -> Dataset:
@@ -56,7 +64,7 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
         KeyboardInterrupt: after what is done was written down.
     """
     place = out.absolute()  # a method may go to another folder; messages show what was typed
-    made = competitors.build(config.methods)
+    made = competitors.build(config.methods, place / store.FITS if config.keep_fits else None)
     dataset = load(config)
     competitors.check_needs(made, dataset.pairs)
     with opened(place, out):
@@ -70,13 +78,32 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
                 noted |= executor.prepare([at for at in progress.busy if at not in noted])
                 asked = _run(config, made, dataset, place, command)
                 store.write_run(place, _executed(asked, made, noted, progress), dataset.pairs, progress.cells())
-                try:
-                    progress.work(executor)
-                    progress.journal.end()
-                finally:  # also when interrupted: rows and run.json say what there is
-                    ran = progress.write()
-                    disk.write_json(place / "run.json", dataclasses.asdict(_executed(asked, made, noted, progress)))
-                return dataclasses.replace(ran, out=out)
+                write = partial(_write, progress, place, lambda: _executed(asked, made, noted, progress))
+                return dataclasses.replace(_worked(partial(_work, progress, executor), write), out=out)
+
+
+def _work(progress: Progress, executor: Local) -> None:
+    progress.work(executor)
+    progress.journal.end()
+
+
+def _write(progress: Progress, place: Path, now: Callable[[], Run]) -> Ran:
+    ran = progress.write()
+    disk.write_json(place / "run.json", dataclasses.asdict(now()))
+    return ran
+
+
+def _worked(work: Callable[[], None], write: Callable[[], Ran]) -> Ran:
+    """Work, and have rows and run.json say what there is, also when it is interrupted or fails; why it does is told."""
+    try:
+        work()
+    except BaseException as error:
+        with suppress(StoreError):  # of a full disk, say, which is what is being told; the next call writes them
+            write()
+        if isinstance(error, StoreError):
+            raise StoreError(f"{error}; what was done before is kept, and the same command goes on") from error
+        raise
+    return write()
 
 
 def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Path, command: Sequence[str]) -> Run:
@@ -95,7 +122,11 @@ def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Pa
         hardware=environment.hardware(),
         git_commit=environment.git_commit(),
         execution={},
-        config={**configs.recorded(pinned, info.location, place), "paths": _paths(made, place)},
+        config={
+            **configs.recorded(pinned, info.location, place),
+            "paths": _paths(made, place),
+            "png_level": images.PNG_LEVEL,
+        },
         knobs={one.label: one.turned_by() for one in made},
         format=FORMAT,
     )
@@ -109,18 +140,10 @@ def _paths(made: Sequence[Contender], place: Path) -> dict[str, dict[str, str]]:
 @contextmanager
 def opened(out: Path, typed: Path) -> Iterator[None]:
     """The run's folder, made if need be and held, so that no second runner writes there at the same time."""
-    if out.exists() and not (out / "run.json").exists():
-        strange = [path.name for path in out.iterdir() if path.name != "sweeps"] if out.is_dir() else [out.name]
-        strange = [name for name in strange if not name.endswith(".partial")]
-        if strange:
-            raise StoreError(f"{typed} holds {strange[0]!r} and is no run; choose another --out")
-    new = [folder for folder in (out / "sweeps", out, *out.parents) if not folder.exists()]
-    with disk.explained(typed):
-        (out / "sweeps").mkdir(parents=True, exist_ok=True)
-    # Not the folder itself: `tedbench score` holds that one, and may work while this runs.
-    with disk.locked(out / "sweeps", f"{typed} is being run by another process; wait for it, or choose another --out"):
-        for leftover in (path for place in ("images", "sweeps") for path in (out / place).rglob(".*.partial")):
-            leftover.unlink(missing_ok=True)  # of a process that was killed
+    _check_no_stranger(out, typed)
+    new = [folder for folder in (out / store.FITS, out / "sweeps", out, *out.parents) if not folder.exists()]
+    with _held(out, typed):
+        _clean(out)
         try:
             yield
         finally:
@@ -128,10 +151,58 @@ def opened(out: Path, typed: Path) -> Iterator[None]:
                 _remove_empty(new)
 
 
+def _check_no_stranger(out: Path, typed: Path) -> None:
+    """Refuse a folder with other things in it.
+
+    Raises:
+        StoreError: naming one of them.
+    """
+    with disk.explained(typed):
+        try:
+            names = os.listdir(out)  # noqa: PTH208  (its folder may vanish under an iterdir that waits)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            names = [out.name] if isinstance(error, NotADirectoryError) else []
+    strange = [name for name in names if name not in BEFORE and not name.endswith(".partial")]
+    # Looked at last: a runner that began meanwhile writes run.json before all else, so what is there is a run's.
+    if strange and not any((out / name).exists() for name in ("run.json", journal.NAME)):
+        raise StoreError(f"{typed} holds {strange[0]!r} and is no run; choose another --out")
+
+
+@contextmanager
+def _held(out: Path, typed: Path) -> Iterator[None]:
+    # Not the folder itself: `tedbench score` holds that one, and may work while this runs.
+    busy = f"{typed} is being run by another process; wait for it, or choose another --out"
+    with ExitStack() as held:
+        for left in reversed(range(TRIES)):
+            try:
+                (out / "sweeps").mkdir(parents=True, exist_ok=True)
+                held.enter_context(disk.locked(out / "sweeps", busy))
+                break
+            except OSError as error:
+                # Another runner that had begun nothing removes what it made, from under this one; mkdir calls a folder
+                # that is gone when it looks again a file that exists.
+                if not isinstance(error, FileNotFoundError | FileExistsError) or not left:
+                    with disk.explained(typed):
+                        raise
+        yield
+
+
+def _clean(out: Path) -> None:
+    """Remove what a runner that was killed had half written; files that `tedbench score` writes are left to it."""
+    mine = (path for name in store.WRITTEN for path in out.glob(f".{name}.*.partial"))
+    inside = (path for place in ("images", "sweeps") for path in (out / place).rglob(".*.partial"))
+    with disk.explained(out):
+        for leftover in itertools.chain(mine, inside):
+            leftover.unlink(missing_ok=True)
+        for scratch in (out / store.FITS).glob(".fit*/"):
+            shutil.rmtree(scratch)
+
+
 def _remove_empty(folders: Sequence[Path]) -> None:
     with suppress(OSError):
         for folder in folders:  # the innermost first
-            folder.rmdir()
+            if folder.exists():
+                folder.rmdir()
 
 
 def check_begun(out: Path, typed: Path, dataset: Dataset) -> None:

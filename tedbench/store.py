@@ -9,6 +9,7 @@ A run is a folder:
     sweeps/METHOD/  what each fit and sweep of `tedbench run` had to say: its cells, facts, traceback
     scores.parquet  long form: uid, image_id, category, method, seed, strength, metric, value
     metrics.json    what each metric identity in scores.parquet means            (types.MetricFacts)
+    fits/           what methods learned of each pair, where `--keep-fits` asked for it; of use here alone
     answers/        what a judge answered about each image, a file a metric      (answers.Answers)
 
 Files appear whole or not at all: each is written beside its place and moved there.
@@ -33,11 +34,14 @@ from tedbench.types import Cell, DatasetInfo, EditPair, ImageFile, MetricFacts, 
 if TYPE_CHECKING:
     import pandas as pd
 
+FITS = "fits"
 SCORE_COLUMNS = ("uid", "image_id", "category", "method", "seed", "strength", "metric", "value")
 FILES = (
     "run.json", "pairs.jsonl", "cells.jsonl", "images", "sweeps", "events.jsonl", "scores.parquet", "metrics.json",
-    "answers",
+    "answers", FITS,
 )  # fmt: skip
+WRITTEN = ("run.json", "pairs.jsonl", "cells.jsonl")
+"""Files of `write_run`."""
 INCOMPLETE = "incomplete"
 """Stands for the digest of the cells where an image could not be read: scoring tries again, a report shows the gap."""
 _KEY = ["uid", "method", "seed", "strength", "metric"]

@@ -7,6 +7,7 @@ sweep's key, so that those of another configuration stay beside them and are tol
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, overload
 
 from tedbench import disk, images, keys, ranges
 from tedbench.contenders import Contender
+from tedbench.errors import short
 from tedbench.journal import Entry
 from tedbench.types import Cell, EditPair
 from tedbench.worker import Outcome
@@ -23,6 +25,8 @@ EXECUTION = ("model", "device", "dtype", "threads", "batches")
 """Noted facts that say how a sweep was computed; a run keeps their distinct values."""
 KEPT = ("strength", "status", "file", "sha256", "error", "fit_seconds", "edit_seconds", "host_bytes", "device_bytes")
 """Of a cell, what an entry keeps; the rest is the question's and the method's."""
+LOOK = ("size", "ctime_ns")
+"""What an entry says of an image's file, see `look_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,8 @@ def stands(entry: Entry, strengths: Sequence[float], out: str) -> bool:
         out: the run's folder.
     """
     try:
-        if os.stat(f"{out}/{entry['record']}").st_size != entry["record_size"]:  # noqa: PTH116  (a third of a Path's time)
+        stat = os.stat(f"{out}/{entry['record']}")  # noqa: PTH116  (a third of a Path's time)
+        if stat.st_size != entry["record_size"] or stat.st_ctime_ns != entry["record_ctime_ns"]:
             return False
         there = set()
         for row in entry["cells"]:
@@ -150,8 +155,7 @@ def found(sweep: Sweep, entry: Entry, out: Path, settled: bool) -> Found:
         settled: whether size and time tell that a file is what it was; else its content does.
     """
     try:
-        record = out / entry["record"]
-        if record.stat().st_size != entry["record_size"]:
+        if record_fault(out / entry["record"], entry):
             return dataclasses.replace(NOTHING, damaged=True)
         kept = {}
         for row in entry["cells"]:
@@ -160,6 +164,25 @@ def found(sweep: Sweep, entry: Entry, out: Path, settled: bool) -> Found:
         return Found(kept, dict(entry["how"]), len(kept) < len(entry["cells"]))
     except (OSError, KeyError, TypeError, ValueError):
         return dataclasses.replace(NOTHING, damaged=True)
+
+
+def record_fault(path: Path, entry: Entry) -> str:
+    """In what a record is not what its entry says; empty if in nothing."""
+    try:
+        data = path.read_bytes()
+        if len(data) != entry["record_size"]:
+            return f"has {len(data)} bytes, and not {entry['record_size']}"
+        digest = images.sha256(data)
+        if digest != entry.get("record_sha256", digest):  # entries of before have none
+            return "is not what was written (sha256 differs)"
+        said = json.loads(data)
+        rows = [{key: value for key, value in row.items() if key not in LOOK} for row in entry["cells"]]
+        how = {name: said["facts"][name] for name in EXECUTION if name in said["facts"]}
+        return "" if (said["key"], said["cells"], how) == (entry["key"], rows, entry["how"]) else "is not its journal's"
+    except FileNotFoundError:
+        return "is gone"
+    except (AttributeError, OSError, KeyError, TypeError, ValueError) as error:
+        return f"cannot be read ({short(error)})"
 
 
 def rows(sweep: Sweep, entry: Entry | None) -> dict[float, Cell]:
@@ -227,7 +250,9 @@ def _entered(
     _write(out / sweep.record, record)
     how = {name: facts[name] for name in EXECUTION if name in facts}
     placed = [{**row, **look_of(out / row["file"])} if row["status"] == "ok" else row for row in rows]
-    entry = {"key": sweep.key, "record": sweep.record, "record_size": len(record), "how": how, "cells": placed}
+    entry = {"key": sweep.key, "record": sweep.record, "record_size": len(record),
+             "record_sha256": images.sha256(record), "record_ctime_ns": look_of(out / sweep.record)["ctime_ns"],
+             "how": how, "cells": placed}  # fmt: skip
     cells = {float(row["strength"]): _cell(sweep, row, sweep.record) for row in rows}
     return Found(cells, how), entry
 

@@ -38,6 +38,7 @@ class _Run(BaseModel):
     revision: str = ""
     limit: int | None = Field(default=None, ge=1)
     seeds: str | int | list[int] = 0
+    keep_fits: bool = False
     metrics: list[str] = []
     devices: list[str] = []
 
@@ -75,6 +76,7 @@ def read(path: Path) -> RunConfig:
         revision=raw.revision,
         limit=raw.limit,
         seeds=seeds or (),
+        keep_fits=raw.keep_fits,
         metrics=tuple(raw.metrics),
         devices=tuple(raw.devices),
     )

@@ -329,6 +329,14 @@ def test_a_png_of_ours_is_lossless(width: int, height: int, seed: int) -> None:
     assert np.array_equal(decoded(data), pixels)
 
 
+def test_the_level_of_a_png_is_stated_and_is_the_usual_one() -> None:
+    """Bytes of runs made before it was stated are the same."""
+    picture = Image.fromarray(np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)).convert("RGB")
+    data = images.encode_png(picture)
+    assert data == encode(picture) == encode(picture, compress_level=images.PNG_LEVEL)
+    assert data != encode(picture, compress_level=1)
+
+
 def test_a_png_of_ours_carries_pixels_only() -> None:
     exif = Image.Exif()
     exif[0x010E] = "a description"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import typer
 
 from tedbench.cli.options import RunArgument, here
 from tedbench.errors import UsageError
+
+SHOWN = 10
+"""Damaged files that are named."""
 
 
 def status(run: RunArgument) -> None:
@@ -32,16 +36,26 @@ def status(run: RunArgument) -> None:
 def gc(
     run: RunArgument,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them, after asking.")] = False,
+    fits: Annotated[bool, typer.Option("--fits", help="The fits that --keep-fits kept, and no sweeps.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --delete: do not ask.")] = False,
 ) -> None:
-    """List sweeps that the run's configuration does not refer to: what was made under others, and stayed."""
+    """List sweeps that the run's configuration does not refer to: what was made under others, and stayed; kept fits."""
     from tedbench import addresses, config, keeping, mirror, store
 
     if delete and addresses.is_address(run):
         raise UsageError(f"{run}: gc only lists there; other machines' copies would bring back what is deleted")
     folder = mirror.local(run)
-    found = keeping.unasked(config.from_run(store.open_run(folder).run, folder), folder)
-    if not found.entries:
+    opened = store.open_run(folder).run
+    kept = keeping.fits(folder)
+    if kept.files:
+        typer.echo(f"{folder / store.FITS}: {len(kept.files)} fits, {size(kept.bytes)}")
+    if fits:
+        _drop_fits(folder, len(kept.files), delete, yes)
+        return
+    found = keeping.unasked(config.from_run(opened, folder), folder)
+    if found.lines:
+        typer.echo(f"{run}: {found.lines} lines of its journal are damaged, and count for nothing")
+    if not found.entries and not found.lines:
         typer.echo(f"{run}: every sweep there is asked for")
         return
     for label, n in found.by_method.items():
@@ -56,6 +70,20 @@ def gc(
     typer.echo(f"deleted {len(found.files)} files")
 
 
+def _drop_fits(run: Path, n: int, delete: bool, yes: bool) -> None:
+    from tedbench import keeping
+
+    if not n:
+        typer.echo(f"{run}: no fits are kept")
+    elif not delete:
+        typer.echo("kept; --fits --delete removes them")
+    elif not yes and not typer.confirm(f"Delete {n} fits? No image needs them; a further strength would fit anew."):
+        raise UsageError("nothing was deleted")
+    else:
+        keeping.remove_fits(run)
+        typer.echo(f"deleted {n} fits")
+
+
 def merge(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Parts of one run.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder of the whole; it must not be there yet.", callback=here)],
@@ -67,6 +95,27 @@ def merge(
     counts = merged.cells()["status"].value_counts().to_dict()
     told = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("ok", "failed", "missing"))
     typer.echo(f"{out}: {told}")
+
+
+def verify_folder(run: Path, options: Sequence[str]) -> None:
+    """Say which files of a run are damaged or missing; of `tedbench verify RUN`.
+
+    Raises:
+        UsageError: if options of a submission's archive were given.
+        Differs: if any is.
+    """
+    from tedbench import damage
+
+    if options:
+        raise UsageError(f"{options[0]} is for a submission's archive, and {run} is a folder; leave it out")
+    found = damage.check(run)
+    typer.echo(f"{run}: {found.images} images and {found.records} records were looked at")
+    for one in found.damaged[:SHOWN]:
+        typer.echo(f"  {one.name}: {one.why}")
+    if len(found.damaged) > SHOWN:
+        typer.echo(f"  and {len(found.damaged) - SHOWN} more")
+    found.confirm()
+    typer.echo("whole")
 
 
 def length(seconds: float) -> str:

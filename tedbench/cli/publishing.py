@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from tedbench.cli.keeping import verify_folder
 from tedbench.cli.options import CaptionsOption, DataOption, RunArgument
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ def submit(
 
 
 def verify(
-    archive: Annotated[Path, typer.Argument(metavar="FILE.zip", help="Of `tedbench submit`.", show_default=False)],
+    what: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.zip | RUN", help="Of `tedbench submit`; or the folder of a run of yours.", show_default=False
+        ),
+    ],
     data: DataOption = None,
     captions: CaptionsOption = None,
     run: Annotated[
@@ -71,16 +77,23 @@ def verify(
 ) -> None:
     """Check a submission: its hashes, its rows, its questions, and every score by scoring its images anew.
 
-    Verified means: these images of these questions have these scores, and every row it lists is there; which edits
-    failed, which strengths and seeds were run, and how images were made is the submitter's word.
+    Of a run folder: whether every image, record and row on disk is still what was written; takes no options.
 
-    Exit code: 0 if everything was confirmed, 10 if something differs, 11 if something could not be checked here.
+    Verified means, of a submission: these images of these questions have these scores, and every row it lists is
+    there; which edits failed, which strengths and seeds were run, and how images were made is the submitter's word.
+
+    Exit code: 0 if everything was confirmed, 10 if something differs or is damaged, 11 if something could not be
+    checked here.
     """
+    if what.is_dir():
+        given = {"--data": data, "--captions": captions, "--run": run, "--out": out, "--trust-models": trust_models}
+        verify_folder(what, [*(name for name, value in given.items() if value), *["--device"][: device != "auto"]])
+        return
     from tedbench import verifying
 
     if not trust_models:
         os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's library is imported, which reads it once
-    found = verifying.verify(archive, verifying.Given(data, captions, run, device, out, trust_models))
+    found = verifying.verify(what, verifying.Given(data, captions, run, device, out, trust_models))
     typer.echo(verifying.plain(found.about))
     width = max(len(check.what) for check in found.checks)
     typer.echo(f"{'claim':<{width}}  {'number':>7}  {'largest difference':>18}  verdict")

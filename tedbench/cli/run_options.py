@@ -133,3 +133,11 @@ ShardOption = Annotated[
     str,
     typer.Option("--shard", metavar="K/N", help="Do the K-th of N parts, for job arrays; `tedbench merge` joins them."),
 ]
+KeepFitsOption = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--keep-fits/--drop-fits",
+        help="Keep what methods learn of a pair in RUN/fits: further strengths need no new fit. Default: dropped.",
+        show_default=False,
+    ),
+]

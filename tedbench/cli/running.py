@@ -19,6 +19,7 @@ from tedbench.cli.run_options import (
     ExtrapolateOption,
     FailFastOption,
     FieldsOption,
+    KeepFitsOption,
     LimitOption,
     MethodsOption,
     MetricsOption,
@@ -59,6 +60,7 @@ def run(
     model: ModelOption = None,
     device: DeviceOption = None,
     fields: FieldsOption = [],  # noqa: B006
+    keep_fits: KeepFitsOption = None,
     retry_failed: RetryFailedOption = False,
     fail_fast: FailFastOption = False,
     time_limit: TimeLimitOption = 0.0,
@@ -75,7 +77,7 @@ def run(
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, metrics, method, strengths, model, device, fields,
-        extrapolate,
+        extrapolate, keep_fits,
     )  # fmt: skip
     for name in watch:
         registry.find("watcher", name)
