@@ -91,7 +91,7 @@ def from_run(run: Run, folder: Path) -> RunConfig:
     """
     if run.kind != "run" or not run.config:
         raise StoreError(f"{folder} holds images that were imported; only what `tedbench run` made can go on")
-    raw = {key: value for key, value in run.config.items() if key not in ("seeds", "paths")}
+    raw = {key: value for key, value in run.config.items() if key not in ("seeds", "paths", "threads")}
     try:
         found = {label: _found(folder, named) for label, named in run.config.get("paths", {}).items()}
         methods = [_recorded(label, {**fields, **found.get(label, {})}) for label, fields in run.methods.items()]

@@ -15,7 +15,9 @@ from tqdm import tqdm
 from tedbench import events, store, sweeps
 from tedbench.errors import MethodError
 from tedbench.journal import Journal
-from tedbench.local import Local, Task
+from tedbench.local import Task
+from tedbench.onray import Wanted
+from tedbench.pool import Executor
 from tedbench.sweeps import Asked, Found, Sweep
 from tedbench.types import Cell
 
@@ -34,9 +36,13 @@ class How:
     time_limit: float = 0.0
     """Seconds an image may take, its part of the fit included; 0 for no limit."""
     threads: int = 0
-    """Of torch; 0 for as many as it takes."""
+    """Of torch in a worker; 0 for what the run has, else what `executing.threads` finds."""
     shard: tuple[int, int] = (1, 1)
     """(k, n): only the k-th of n parts is done."""
+    executor: str = "local"
+    """`local` or `ray`."""
+    wanted: Wanted = dataclasses.field(default_factory=Wanted)
+    """Of a cluster."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class Progress:
         labels = {self.todo[at].contender.label for at in self.left if self._mine(at)}
         return [at for at, one in enumerate(self.made) if one.label in labels]
 
-    def work(self, executor: Local) -> None:
+    def work(self, executor: Executor) -> None:
         """Do what is left: first what must be made, then what another seed's images are.
 
         Raises:
@@ -116,7 +122,7 @@ class Progress:
         before = images - sum(map(len, self.left.values()))
         mine = [at for at in self.left if self._mine(at)]
         made, again = [at for at in mine if not self._repeats(at)], [at for at in mine if self._repeats(at)]
-        self.log.write("begin", images=images, done=before, left=images - before)
+        self.log.write("begin", images=images, done=before, left=images - before, executor=self.asked.executor)
         self._written = time.monotonic()
         self._bar = tqdm(total=images, initial=before, desc="run", unit="image", disable=None)
         with self._bar:
@@ -155,7 +161,7 @@ class Progress:
             kinds=kinds,
         )
 
-    def _do(self, executor: Local, places: Sequence[int]) -> None:
+    def _do(self, executor: Executor, places: Sequence[int]) -> None:
         numbers = {one.label: at for at, one in enumerate(self.made)}
 
         def tasks() -> Iterator[Task]:

@@ -12,12 +12,15 @@ import typer
 from tedbench.cli.keeping import length, size
 from tedbench.cli.options import DataOption
 from tedbench.cli.run_options import (
+    AddressOption,
     CaptionsName,
     DatasetName,
     DeviceOption,
+    ExecutorOption,
     ExtrapolateOption,
     FailFastOption,
     FieldsOption,
+    GpusOption,
     LimitOption,
     MethodsOption,
     ModelOption,
@@ -30,6 +33,7 @@ from tedbench.cli.run_options import (
     StrengthsOption,
     ThreadsOption,
     TimeLimitOption,
+    WorkersOption,
 )
 from tedbench.cli.stopping import Terminated
 from tedbench.errors import UsageError
@@ -62,6 +66,10 @@ def run(
     fail_fast: FailFastOption = False,
     time_limit: TimeLimitOption = 0.0,
     threads: ThreadsOption = 0,
+    executor: ExecutorOption = "local",
+    address: AddressOption = "",
+    workers: WorkersOption = 0,
+    gpus: GpusOption = None,
     shard: ShardOption = "",
 ) -> None:
     """Edit every pair of a data set with one or more methods. What is done is kept: the same call goes on.
@@ -69,6 +77,7 @@ def run(
     Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
     """
     from tedbench import config, runner
+    from tedbench.onray import Wanted
     from tedbench.progress import How
 
     flags = config.Flags(
@@ -80,7 +89,8 @@ def run(
     if folder is None:
         raise UsageError("say where the images go: --out results/NAME")
     try:
-        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard))
+        cluster = Wanted(address, workers, gpus)
+        how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard), executor, cluster)
         ran = runner.run(asked, folder, ("tedbench", *sys.argv[1:]), how)
     except KeyboardInterrupt as stop:
         what = "terminated" if isinstance(stop, Terminated) else "interrupted"
