@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tedbench import environment, images, sources
+from tedbench import environment, images
 from tedbench.contenders import Contender
-from tedbench.errors import ImageError, PluginError, TedbenchError, short
-from tedbench.local import Local, Task
+from tedbench.errors import ImageError, TedbenchError
+from tedbench.local import Local, Packed, Task, packed
 from tedbench.types import ImageFile
 
 
@@ -29,32 +28,34 @@ class Home:
     folder: str
     path: tuple[str, ...]
     """Where modules are looked for."""
-    contenders: bytes
-    """Pickled."""
-    codes: tuple[str, ...]
-    """Of each contender, see `Contender.code`."""
+    contenders: tuple[Packed, ...]
     versions: Mapping[str, str]
     time_limit: float
     threads: int
 
 
 class Worker:
-    """What lives in the cluster. Errors are handed over as data: Ray would wrap them."""
+    """What works there. Errors are handed over as data, with the place: whoever carries them would wrap them."""
 
     def __init__(self) -> None:
         self._local: Local | None = None
+        self._place = ""
 
-    def begin(self, home: Home) -> str:
-        """Be as at home; why that cannot be, or nothing."""
+    def begin(self, home: Home, place: str) -> str:
+        """Be as at home; in what that cannot be, or nothing.
+
+        Args:
+            home: of whoever asks.
+            place: what people know this machine by.
+        """
+        self._place = place
         if Path(home.folder).is_dir():
             os.chdir(home.folder)  # models and modules may be named from there
         sys.path.extend(one for one in home.path if one not in sys.path and Path(one).exists())
-        try:
-            contenders = pickle.loads(home.contenders)
-        except Exception as error:  # noqa: BLE001  (to load a method imports a stranger's module)
-            return f"cannot load the methods there ({short(error)})"
-        self._local = Local(contenders, home.time_limit, home.threads, "spawn")  # an actor is full of threads
-        return differs(home, contenders)
+        self._local = Local(home.contenders, home.time_limit, home.threads, "spawn")  # threads abound here
+        here = environment.versions()
+        unlike = [name for name, version in home.versions.items() if here.get(name) != version]
+        return ", ".join(f"{name} {here.get(name)} for {home.versions[name]}" for name in unlike)
 
     def ask(self, name: str, said: Any) -> tuple[str, Any]:
         """`prepare` or `do`, of `Local`."""
@@ -63,41 +64,14 @@ class Worker:
         except KeyboardInterrupt:
             return "interrupted", None
         except TedbenchError as error:
-            return "raised", (type(error).__name__, str(error))
-
-
-def differs(home: Home, contenders: Sequence[Contender]) -> str:
-    """How this place is unlike home, where that moves numbers; nothing where it is not."""
-    here = environment.versions()
-    for name, version in home.versions.items():
-        if here.get(name) != version:
-            return f"has {name} {here.get(name)}, and here is {version}"
-    for one, code in zip(contenders, home.codes, strict=True):
-        if sources.digest(type(one.method)) != code:
-            return f"has other code of method {one.label!r} than there is here"
-    return ""
+            return "raised", (type(error).__name__, f"on {self._place}: {error}")
 
 
 def home_of(contenders: Sequence[Contender], time_limit: float, threads: int) -> Home:
     """What workers are told; raises PluginError if a method cannot be sent."""
-    codes = tuple(one.code for one in contenders)
     path = tuple(str(Path(one).absolute()) for one in sys.path)
-    return Home(str(Path.cwd()), path, packed(contenders), codes, environment.versions(), time_limit, threads)
-
-
-def packed(contenders: Sequence[Contender]) -> bytes:
-    """Pickled, as a process that is not forked gets them.
-
-    Raises:
-        PluginError: naming the method that cannot be sent.
-    """
-    for one in contenders:
-        try:
-            pickle.dumps(one)
-        except Exception as error:
-            why = f"{short(error)}; give it fields that can be pickled"
-            raise PluginError(f"method {one.label!r} cannot be sent to another process: {why}") from error
-    return pickle.dumps(tuple(contenders))
+    made = tuple(map(packed, contenders))
+    return Home(str(Path.cwd()), path, made, environment.versions(), time_limit, threads)
 
 
 def carried(task: Task) -> Task:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tedbench import elsewhere, onray
+from tedbench import onray
 from tedbench.contenders import Contender
 from tedbench.errors import UsageError
 from tedbench.local import COUNTS, WAY, Local
@@ -30,14 +30,12 @@ def make(made: Sequence[Contender], how: How, devices: Sequence[str] = ()) -> Ex
 
     Raises:
         UsageError: if it is asked for what does not go together, or its cluster is not there.
-        PluginError: if a method cannot be sent elsewhere.
+        PluginError: if a method cannot be sent to a process that is not forked.
     """
     check(how, devices)
     if how.executor == "ray":
         return onray.OnRay(made, how.time_limit, how.threads, how.wanted)
     way = "spawn" if len(devices) > 1 else _way(how.threads)  # to fork where there are threads can hang
-    if way == "spawn":
-        elsewhere.packed(made)
     slots = [Local(_on(made, device), how.time_limit, how.threads, way) for device in devices or ("",)]
     return Pool(slots) if len(slots) > 1 else slots[0]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -19,9 +20,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tedbench import errors, worker
+from tedbench import errors, sources, worker
 from tedbench.contenders import Contender
-from tedbench.errors import MethodError, TedbenchError
+from tedbench.errors import MethodError, PluginError, TedbenchError, short
 from tedbench.types import EditPair
 from tedbench.worker import Outcome
 
@@ -47,6 +48,43 @@ class Task:
     strengths: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Packed:
+    """A contender on its way to a process that is not forked, or to another machine; unpacked when needed there."""
+
+    label: str
+    code: str
+    """See `Contender.code`: what is unpacked must run the same."""
+    data: bytes
+
+    def unpacked(self) -> Contender:
+        """The contender.
+
+        Raises:
+            MethodError: if it cannot be loaded, or is of other code than where it was packed.
+        """
+        try:
+            made: Contender = pickle.loads(self.data)
+        except Exception as error:  # a stranger's module is imported
+            raise MethodError(f"method {self.label!r} cannot be loaded: {short(error)}") from error
+        if sources.digest(type(made.method)) != self.code:
+            raise MethodError(f"the code of method {self.label!r} is not what the run began with; begin it again")
+        return made
+
+
+def packed(one: Contender) -> Packed:
+    """Pack a contender.
+
+    Raises:
+        PluginError: if that cannot be.
+    """
+    try:
+        return Packed(one.label, one.code, pickle.dumps(one))
+    except Exception as error:
+        why = f"{short(error)}; give it fields that can be pickled"
+        raise PluginError(f"method {one.label!r} cannot be sent to another process: {why}") from error
+
+
 class Local:
     """Does sweeps one after the other, each method in a process of its own.
 
@@ -58,10 +96,11 @@ class Local:
     """
 
     def __init__(
-        self, contenders: Sequence[Contender], time_limit: float = 0.0, threads: int = 0, way: str = WAY
+        self, contenders: Sequence[Contender | Packed], time_limit: float = 0.0, threads: int = 0, way: str = WAY
     ) -> None:
-        self._contenders, self._time_limit = tuple(contenders), time_limit
-        self._threads, self._way = threads, way
+        self._contenders = tuple(packed(one) if way == "spawn" and isinstance(one, Contender) else one
+                                 for one in contenders)  # fmt: skip
+        self._time_limit, self._threads, self._way = time_limit, threads, way
         self._process: Any = None
         self._pipe: Connection | None = None
         self._at: int | None = None
@@ -200,14 +239,14 @@ def raised(name: str, message: str) -> TedbenchError:
     return made
 
 
-def _serve(pipe: Connection, contenders: Sequence[Contender], asker: int, threads: int) -> None:
+def _serve(pipe: Connection, contenders: Sequence[Contender | Packed], asker: int, threads: int) -> None:
     """The process: answers until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides what Ctrl-C means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_outlive_nobody, args=(asker,), daemon=True).start()
     if threads:  # for what is loaded later, torch too
         os.environ.update(dict.fromkeys(COUNTS, str(threads)))
-    ready: set[int] = set()
+    ready: dict[int, Contender] = {}
     while True:
         try:
             kind, said = pipe.recv()
@@ -216,16 +255,20 @@ def _serve(pipe: Connection, contenders: Sequence[Contender], asker: int, thread
         pipe.send(_answered(contenders, kind, said, ready, threads))
 
 
-def _answered(contenders: Sequence[Contender], kind: str, said: Any, ready: set[int], threads: int) -> tuple[str, Any]:
+def _answered(
+    contenders: Sequence[Contender | Packed], kind: str, said: Any, ready: dict[int, Contender], threads: int
+) -> tuple[str, Any]:
     at = said if kind == "prepare" else said.at
     try:
         _pin(threads)
-        noted = {} if at in ready else worker.prepared(contenders[at])
-        ready.add(at)
+        one = contenders[at] if at not in ready else ready[at]
+        one = one.unpacked() if isinstance(one, Packed) else one
+        noted = {} if at in ready else worker.prepared(one)
+        ready[at] = one
         _pin(threads)  # again: to load it may have been what brought torch, or have set another number
         if kind == "prepare":
             return "prepared", noted
-        return "done", worker.do(contenders[at], said.pair, said.seed, said.strengths)
+        return "done", worker.do(one, said.pair, said.seed, said.strengths)
     except KeyboardInterrupt:
         return "interrupted", None
     except TedbenchError as error:

@@ -78,6 +78,17 @@ class OnRay(Pool):
                 self._ray.shutdown()
 
 
+class _Actor(elsewhere.Worker):
+    """It, where it asks Ray where it is."""
+
+    def begin_here(self, home: elsewhere.Home) -> str:
+        import ray
+
+        place = f"Ray node {ray.util.get_node_ip_address()}"
+        unlike = self.begin(home, place)
+        return f"{place} has {unlike}" if unlike else ""
+
+
 class _Slot(Slot):
     """A worker, or the place where the next one will be."""
 
@@ -96,9 +107,9 @@ class _Slot(Slot):
         """
         while not over.is_set():
             if self._worker is None:
-                actor = self._ray.remote(num_cpus=self._takes["CPU"], num_gpus=self._takes["GPU"])(elsewhere.Worker)
+                actor = self._ray.remote(num_cpus=self._takes["CPU"], num_gpus=self._takes["GPU"])(_Actor)
                 self._worker = actor.remote()
-                self._begun = self._worker.begin.remote(self._home)
+                self._begun = self._worker.begin_here.remote(self._home)
             if self._begun is None:
                 return True
             if self._ray.wait([self._begun], timeout=LOOK)[0]:
@@ -138,7 +149,7 @@ class _Slot(Slot):
             over.wait(LOOK)
             return
         if unlike:
-            raise MethodError(f"a Ray worker on {self._node()} {unlike}; make every node alike, or leave that one out")
+            raise MethodError(f"{unlike}; versions move numbers: install the same on every node")
         self._begun, self._lost = None, 0
 
     def _asked(self, name: str, said: Any) -> Any:
@@ -154,11 +165,6 @@ class _Slot(Slot):
         if kind == "raised":
             raise raised(*said)
         return said
-
-    def _node(self) -> str:
-        with contextlib.suppress(Exception):
-            return str(self._ray.get(self._worker.__ray_call__.remote(_where)))
-        return "some node"
 
 
 def room(nodes: Sequence[Mapping[str, Any]], takes: Mapping[str, float]) -> int:
@@ -236,9 +242,3 @@ def _reason(error: BaseException) -> str:
     """The last line of what Ray says, which is where the cause stands."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:200] if lines else type(error).__name__
-
-
-def _where(_: Any) -> str:
-    import ray
-
-    return str(ray.util.get_node_ip_address())
