@@ -268,17 +268,27 @@ def _answered(
         _pin(threads)  # again: to load it may have been what brought torch, or have set another number
         if kind == "prepare":
             return "prepared", noted
-        return "done", worker.do(one, said.pair, said.seed, said.strengths)
+        return "done", _done(one, said, threads)
     except KeyboardInterrupt:
         return "interrupted", None
     except TedbenchError as error:
         return "raised", (type(error).__name__, str(error))
 
 
-def _pin(threads: int) -> None:
+def _done(one: Contender, task: Task, threads: int) -> Outcome:
+    late = "torch" not in sys.modules
+    outcome = worker.do(one, task.pair, task.seed, task.strengths)
+    # Torch takes no more threads than there are cores, whatever the environment says, until it is told.
+    return worker.do(one, task.pair, task.seed, task.strengths) if late and _pin(threads) else outcome
+
+
+def _pin(threads: int) -> bool:
+    """Have torch, where it is loaded, use so many threads; whether it used another number."""
     torch = sys.modules.get("torch")
-    if threads and torch is not None:
-        torch.set_num_threads(threads)
+    if not threads or torch is None or torch.get_num_threads() == threads:
+        return False
+    torch.set_num_threads(threads)
+    return True
 
 
 def _outlive_nobody(asker: int) -> None:
