@@ -26,7 +26,11 @@ import os
 import time
 from pathlib import Path
 
-from tedbench_methods.sdedit import SDEdit
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tedbench import images
+from tedbench.types import Strength
 
 
 def note(what, pair):
@@ -40,12 +44,37 @@ def at_work():
     return len({line.split()[1] for line in Path("where.txt").read_text().splitlines()})
 
 
+def wait(pair):
+    note("begin", pair)
+    end = time.monotonic() + 60
+    while at_work() < int(Path("wanted.txt").read_text()) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Brisk:
+    strength: ClassVar = Strength("amount", "a", default=0.5, grid=(0.0, 0.5), low=0.0, high=1.0)
+    device: str = "auto"
+
+    def fit(self, pair, seed):
+        wait(pair)
+
+    def edit(self, pair, state, strengths, seed):
+        time.sleep(0.1)
+        photo = images.read(pair.image)
+        note("end", pair)
+        return [photo.point(lambda value: int((1 - a) * value)) for a in strengths]
+"""
+HEAVY = """
+import time
+
+from slow import note, wait
+from tedbench_methods.sdedit import SDEdit
+
+
 class Slow(SDEdit):
     def fit(self, pair, seed):
-        note("begin", pair)
-        end = time.monotonic() + 60
-        while at_work() < int(Path("wanted.txt").read_text()) and time.monotonic() < end:
-            time.sleep(0.05)
+        wait(pair)
         time.sleep(1.0)
         return super().fit(pair, seed)
 
@@ -54,8 +83,9 @@ class Slow(SDEdit):
         note("end", pair)
         return images
 """
-ASKED = ("--dataset", "toy:dev:8", "--method", "slow:Slow", "--method", "identity",
-         "--set", "steps=4", "--strengths", "0.2,0.8", "--threads", "1")  # fmt: skip
+ASKED = ("--dataset", "toy:dev:8", "--strengths", "0.2,0.8", "--threads", "1")
+BRISK = ("--method", "slow:Brisk")
+BOTH = ("--method", "heavy:Slow", "--set", "steps=4", *BRISK)
 
 
 @pytest.fixture
@@ -75,9 +105,10 @@ def cluster() -> Iterator[Any]:
             made.shutdown()
 
 
-def begin(where: Path, *arguments: str, patch: str = "", wanted: int = 1) -> subprocess.Popen[str]:
+def begin(where: Path, *arguments: str, patch: str = "pass", wanted: int = 1) -> subprocess.Popen[str]:
     """`tedbench run`, with a line of code before it, in a group of processes of its own."""
     (where / "slow.py").write_text(SLOW)
+    (where / "heavy.py").write_text(HEAVY)
     (where / "wanted.txt").write_text(str(wanted))
     program = f"import sys; from tedbench import cli, executing, onray; sys.argv[0] = 'tedbench'; {patch}; cli.main()"
     return subprocess.Popen([sys.executable, "-c", program, "run", *ASKED, *arguments], cwd=where, env=ENV, text=True,
@@ -120,7 +151,7 @@ def test_a_node_is_killed_in_mid_run_and_no_byte_differs(cluster: Any, tmp_path:
         ended = all("end" in [line[0] for line in lines] for lines in (there, elsewhere))
         return ended and there[-1][0] == "begin"
 
-    running = begin(tmp_path, "--executor", "ray", "--address", cluster.address, "--out", "spread", wanted=2)
+    running = begin(tmp_path, *BOTH, "--executor", "ray", "--address", cluster.address, "--out", "spread", wanted=2)
     try:
         wait_until(in_hand_after_some_work, running)
         cluster.remove_node(victim, allow_graceful=False)
@@ -131,9 +162,11 @@ def test_a_node_is_killed_in_mid_run_and_no_byte_differs(cluster: Any, tmp_path:
     assert "a Ray worker is lost" in told
     assert "0 failed" in out
     where = noted(tmp_path)
-    lost = [line[4] for line in where if line[3] == raylet and line[0] == "begin"][-1]
-    assert [line[3] == raylet for line in where if line[0] == "end" and line[4] == lost] == [False]
-    alone = begin(tmp_path, "--out", "alone")
+    there, others = ({what: {line[4] for line in where if line[0] == what and (line[3] == raylet) == here}
+                      for what in ("begin", "end")} for here in (True, False))  # fmt: skip
+    (lost,) = there["begin"] - there["end"]
+    assert lost in others["end"]
+    alone = begin(tmp_path, *BOTH, "--out", "alone")
     _, told = alone.communicate(timeout=120)
     assert alone.returncode == 0, told
     assert contents(tmp_path / "spread") == contents(tmp_path / "alone")
@@ -150,15 +183,15 @@ TWO = "make = executing.make; executing.make = lambda made, how: make(made, how,
 
 @pytest.mark.slow
 def test_two_processes_here_and_no_byte_differs(tmp_path: Path) -> None:
-    both = begin(tmp_path, "--out", "both", patch=TWO, wanted=2)
+    both = begin(tmp_path, *BRISK, "--out", "both", patch=TWO, wanted=2)
     _, told = both.communicate(timeout=120)
     assert (both.returncode, told) == (0, "")
     where = noted(tmp_path)
     assert len({line[1] for line in where}) == 2
     assert len([line for line in where if line[0] == "end"]) == len({line[4] for line in where})
-    alone = begin(tmp_path, "--out", "alone")
-    assert alone.wait(timeout=120) == 0
-    alone.communicate()
+    alone = begin(tmp_path, *BRISK, "--out", "alone")
+    _, told = alone.communicate(timeout=120)
+    assert (alone.returncode, told) == (0, "")
     assert contents(tmp_path / "both") == contents(tmp_path / "alone")
 
 
@@ -167,10 +200,11 @@ def test_two_processes_here_and_no_byte_differs(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_nobody_behind(executor: str, tmp_path: Path) -> None:
     if executor == "ray":
         pytest.importorskip("ray", reason="Ray is not installed; it is the extra [ray]", exc_type=ImportError)
-        running = begin(tmp_path, "--out", "r", "--executor", "ray", "--workers", "1")
+        running = begin(tmp_path, *BRISK, "--out", "r", "--executor", "ray", "--workers", "1")
     else:
-        running = begin(tmp_path, "--out", "r", patch=TWO, wanted=2)
-    wait_until(lambda: "end" in [line[0] for line in noted(tmp_path)], running)
+        running = begin(tmp_path, *BRISK, "--out", "r", patch=TWO, wanted=2)
+    events = tmp_path / "r" / "events.jsonl"
+    wait_until(lambda: events.exists() and '"sweep"' in events.read_text(), running)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does
     _, told = running.communicate(timeout=60)
     assert running.returncode == 130, told
@@ -186,7 +220,7 @@ def test_ctrl_c_leaves_nobody_behind(executor: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_cluster_without_room_is_waited_for_and_then_said(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed; it is the extra [ray]", exc_type=ImportError)
-    asked = ("--out", "r", "--executor", "ray", "--gpus", "0.5")
+    asked = (*BRISK, "--out", "r", "--executor", "ray", "--gpus", "0.5")
     running = begin(tmp_path, *asked, patch="onray.TOLD, onray.PATIENCE = 1.0, 3.0")
     _, told = running.communicate(timeout=60)
     first, second = told.splitlines()
@@ -198,7 +232,7 @@ def test_a_cluster_without_room_is_waited_for_and_then_said(tmp_path: Path) -> N
 
 def test_without_ray_one_line_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "ray.py").write_text("raise ImportError('as where it is not installed')")
-    running = begin(tmp_path, "--out", "r", "--executor", "ray", patch="sys.path.insert(0, '.')")
+    running = begin(tmp_path, *BRISK, "--out", "r", "--executor", "ray", patch="sys.path.insert(0, '.')")
     _, told = running.communicate(timeout=60)
     assert (running.returncode, len(told.splitlines())) == (2, 1)
     assert "pip install 'tedbench-editing[ray]'" in told
