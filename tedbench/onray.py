@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 from tedbench import elsewhere
 from tedbench.contenders import Contender
-from tedbench.errors import MethodError, UsageError
+from tedbench.errors import MethodError, UsageError, short
 from tedbench.local import Task, raised
 from tedbench.pool import LOOK, TRIES, Gone, Pool, Slot
 from tedbench.worker import Outcome
@@ -26,6 +27,8 @@ PATIENCE = 120.0
 """Seconds without any worker after which a run ends."""
 TOLD = 20.0
 """Seconds of that after which it is said."""
+REACHED = 10.0
+"""Seconds in which a cluster must answer."""
 _log = logging.getLogger(__name__)
 
 
@@ -183,6 +186,7 @@ def _connected(address: str) -> tuple[Any, bool]:
         raise UsageError("--executor ray needs Ray: pip install 'tedbench-editing[ray]', or leave it out") from error
     if ray.is_initialized():
         return ray, False
+    _reach(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         with warnings.catch_warnings(), _as_it_was(signal.SIGTERM):
@@ -192,6 +196,19 @@ def _connected(address: str) -> tuple[Any, bool]:
         what = f"no Ray cluster answers at {address!r}" if address else "Ray does not start here"
         raise UsageError(f"{what} ({_reason(error)}); `ray start --head` starts one") from error
     return ray, True
+
+
+def _reach(address: str) -> None:
+    """Refuse a cluster that does not answer: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()) or "//" in address:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACHED).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"no Ray cluster answers at {address!r} ({short(error)}); `ray start --head` starts one"
+        ) from error
 
 
 @contextlib.contextmanager

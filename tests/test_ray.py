@@ -239,6 +239,25 @@ def test_without_ray_one_line_says_what_to_install(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_a_cluster_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed; it is the extra [ray]", exc_type=ImportError)
+    running = begin(tmp_path, *BRISK, "--out", "r", "--executor", "ray", "--address", "127.0.0.1:1")
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, len(told.splitlines())) == (2, 1)
+    assert "no Ray cluster answers at '127.0.0.1:1'" in told
+
+
+def test_a_run_goes_on_with_the_threads_it_began_with(cli: Any, tmp_path: Path) -> None:
+    def threads() -> Any:
+        return store.open_run(tmp_path / "r").run.config["threads"]
+
+    first = begin(tmp_path, *BRISK, "--out", "r", "--limit", "1", "--threads", "3")
+    assert (first.communicate(timeout=60)[1], threads()) == ("", 3)
+    (tmp_path / "where.txt").unlink()
+    cli("run", "r", "--limit", "2", cwd=tmp_path)  # with OMP_NUM_THREADS, which a run's own number overrules
+    assert (len(noted(tmp_path)), threads()) == (2, 3)
+
+
 def test_a_worker_that_is_unlike_home_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = contenders.build([config.MethodConfig("identity")])
