@@ -37,7 +37,7 @@ def note(what, pair):
     worker = os.getppid()
     node = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1]
     with Path("where.txt").open("a") as file:
-        print(what, os.getpid(), worker, node, pair.uid, file=file)
+        print(what, os.getpid(), worker, node, pair.uid, os.environ.get("CUDA_VISIBLE_DEVICES", "all"), file=file)
 
 
 def at_work():
@@ -85,21 +85,21 @@ class Slow(SDEdit):
 """
 ASKED = ("--dataset", "toy:dev:8", "--strengths", "0.2,0.8", "--threads", "1")
 BRISK = ("--method", "slow:Brisk")
-BOTH = ("--method", "heavy:Slow", "--set", "steps=4", *BRISK)
+BOTH = ("--method", "heavy:Slow", "--set", "steps=4", *BRISK, "--device", "cpu")
 
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """Two nodes, with a CPU each."""
+    """Two nodes, with a CPU each and what they take for a GPU."""
     pytest.importorskip("ray", reason="Ray is not installed; it is the extra [ray]", exc_type=ImportError)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from ray.cluster_utils import Cluster
 
-        small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+        small = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
         made = Cluster(initialize_head=True, head_node_args=small)
         try:
-            made.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+            made.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20)
             yield made
         finally:
             made.shutdown()
@@ -115,9 +115,10 @@ def begin(where: Path, *arguments: str, patch: str = "pass", wanted: int = 1) ->
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
 
 
-def noted(where: Path) -> list[tuple[str, int, int, int, str]]:
+def noted(where: Path) -> list[tuple[str, int, int, int, str, str]]:
     lines = (where / "where.txt").read_text().splitlines() if (where / "where.txt").exists() else []
-    return [(what, int(own), int(worker), int(node), uid) for what, own, worker, node, uid in map(str.split, lines)]
+    return [(what, int(own), int(worker), int(node), uid, gpu)
+            for what, own, worker, node, uid, gpu in map(str.split, lines)]  # fmt: skip
 
 
 def wait_until(true: Any, running: subprocess.Popen[str], limit: float = 90.0) -> None:
@@ -151,7 +152,9 @@ def test_a_node_is_killed_in_mid_run_and_no_byte_differs(cluster: Any, tmp_path:
         ended = all("end" in [line[0] for line in lines] for lines in (there, elsewhere))
         return ended and there[-1][0] == "begin"
 
-    running = begin(tmp_path, *BOTH, "--executor", "ray", "--address", cluster.address, "--out", "spread", wanted=2)
+    running = begin(
+        tmp_path, *BOTH, "--executor", "ray", "--address", cluster.address, "--gpus", "0.5", "--out", "spread", wanted=2
+    )
     try:
         wait_until(in_hand_after_some_work, running)
         cluster.remove_node(victim, allow_graceful=False)
@@ -166,6 +169,7 @@ def test_a_node_is_killed_in_mid_run_and_no_byte_differs(cluster: Any, tmp_path:
                       for what in ("begin", "end")} for here in (True, False))  # fmt: skip
     (lost,) = there["begin"] - there["end"]
     assert lost in others["end"]
+    assert {line[5] for line in where} == {"0"}  # of each node the first
     alone = begin(tmp_path, *BOTH, "--out", "alone")
     _, told = alone.communicate(timeout=120)
     assert alone.returncode == 0, told
