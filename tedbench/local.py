@@ -105,6 +105,8 @@ class Local:
         self._pipe: Connection | None = None
         self._at: int | None = None
         """The contender whose process it is."""
+        self._loaded: set[int] = set()
+        """Contenders that the process has loaded."""
 
     def prepare(self, at: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Have methods load what they need, all of them before any is run.
@@ -122,6 +124,7 @@ class Local:
             if isinstance(said, str):
                 raise MethodError(f"method {self._contenders[one].label!r} cannot be prepared: {said}")
             noted[one] = said
+            self._loaded.add(one)
         return noted
 
     def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
@@ -136,7 +139,11 @@ class Local:
     def do(self, task: Task) -> Outcome:
         """Do one; raises as `run`."""
         self._for(task.at)
-        said = self._ask(("do", task), self._time_limit * len(task.strengths))
+        # To begin a process and load a model is no image's time.
+        said = self._ask(("prepare", task.at), 0.0) if task.at not in self._loaded else None
+        if not isinstance(said, str):
+            self._loaded.add(task.at)
+            said = self._ask(("do", task), self._time_limit * len(task.strengths))
         return worker.lost(task.strengths, said) if isinstance(said, str) else said
 
     def open(self, over: threading.Event) -> bool:
@@ -159,6 +166,7 @@ class Local:
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = self._at = None
+        self._loaded = set()
 
     def _for(self, at: int | None) -> None:
         """See to a process, for one contender alone; None for preparing, in one for all."""
