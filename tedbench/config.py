@@ -33,7 +33,7 @@ PATHS = ("model", "folder", "fits")
 """Fields of a method whose text is a path even without a separator, if such a file or folder exists."""
 TYPED = ("dataset", "data", "captions", "source", "limit", "keep_fits")
 """Fields of `Flags` that go into `RunConfig` as they are."""
-NOT_ASKED = ("paths", "png_level")
+NOT_ASKED = ("paths", "png_level", "threads")
 """What run.json keeps under `config` that is read another way, or is a fact and was not asked for."""
 
 

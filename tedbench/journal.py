@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -46,6 +47,8 @@ class Journal:
         self._read_from: Any = None
         self._window = (0, b"")
         """Place, and what stands from there on."""
+        self._lock = threading.Lock()
+        """Workers' threads look for the next sweep while what another did is written."""
         self._read()
 
     def __enter__(self) -> Journal:
@@ -69,8 +72,9 @@ class Journal:
 
         Settled is what was there at the last clean end, so that its images had reached the disk.
         """
-        place = self._places.get(int(key[:_DIGITS], 16))
-        entry = None if place is None else self._at(place)
+        with self._lock:
+            place = self._places.get(int(key[:_DIGITS], 16))
+            entry = None if place is None else self._at(place)
         if place is None or entry is None or entry["key"] != key:
             return None, False
         return entry, place < self._clean
@@ -91,7 +95,8 @@ class Journal:
             StoreError: if the disk is full or read-only; what was there stays.
         """
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        self._places.put(int(entry["key"][:_DIGITS], 16), self._write(line))
+        with self._lock:
+            self._places.put(int(entry["key"][:_DIGITS], 16), self._write(line))
 
     def end(self) -> None:
         """Say that everything has reached the disk, after seeing to it."""

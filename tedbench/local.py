@@ -1,33 +1,38 @@
 """The executor of one machine: a process for each method in turn, so that none takes the run down, or another's model.
 
 A process that ends, hangs or runs out of memory loses the sweep in hand, which becomes a row that says so, and the next
-one is made. On Linux it is forked, and starts in no time; elsewhere it is spawned.
+one is made. On Linux it is forked, and starts in no time; elsewhere, and where whoever asks has threads, it is spawned.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tedbench import errors, worker
+from tedbench import errors, sources, worker
 from tedbench.contenders import Contender
-from tedbench.errors import MethodError, TedbenchError
+from tedbench.errors import MethodError, PluginError, TedbenchError, short
 from tedbench.types import EditPair
 from tedbench.worker import Outcome
 
 WAY = "fork" if sys.platform == "linux" else "spawn"
 ALIVE = 1.0
 """Seconds between two looks at whether whoever asked still lives."""
+COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""What libraries read their number of threads from, once, when they are loaded."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Processes are made and buried singly: each would hold on to another's pipes, and take another's exit code."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +48,65 @@ class Task:
     strengths: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Packed:
+    """A contender on its way to a process that is not forked, or to another machine; unpacked when needed there."""
+
+    label: str
+    code: str
+    """See `Contender.code`: what is unpacked must run the same."""
+    data: bytes
+
+    def unpacked(self) -> Contender:
+        """The contender.
+
+        Raises:
+            MethodError: if it cannot be loaded, or is of other code than where it was packed.
+        """
+        try:
+            made: Contender = pickle.loads(self.data)
+        except Exception as error:  # a stranger's module is imported
+            raise MethodError(f"method {self.label!r} cannot be loaded: {short(error)}") from error
+        if sources.digest(type(made.method)) != self.code:
+            raise MethodError(f"the code of method {self.label!r} is not what the run began with; begin it again")
+        return made
+
+
+def packed(one: Contender) -> Packed:
+    """Pack a contender.
+
+    Raises:
+        PluginError: if that cannot be.
+    """
+    try:
+        return Packed(one.label, one.code, pickle.dumps(one))
+    except Exception as error:
+        why = f"{short(error)}; give it fields that can be pickled"
+        raise PluginError(f"method {one.label!r} cannot be sent to another process: {why}") from error
+
+
 class Local:
     """Does sweeps one after the other, each method in a process of its own.
 
     Args:
         contenders: of the run.
         time_limit: seconds an image may take, its part of the fit included; 0 for no limit.
-        threads: of torch in the process; 0 for as many as it takes.
+        threads: of torch, and of what else counts them, in the process; 0 for as many as it takes.
+        way: `fork` or `spawn`; only the first keeps what libraries that are loaded here have counted.
     """
 
-    def __init__(self, contenders: Sequence[Contender], time_limit: float = 0.0, threads: int = 0) -> None:
-        self._contenders, self._time_limit, self._threads = tuple(contenders), time_limit, threads
+    def __init__(
+        self, contenders: Sequence[Contender | Packed], time_limit: float = 0.0, threads: int = 0, way: str = WAY
+    ) -> None:
+        self._contenders = tuple(packed(one) if way == "spawn" and isinstance(one, Contender) else one
+                                 for one in contenders)  # fmt: skip
+        self._time_limit, self._threads, self._way = time_limit, threads, way
         self._process: Any = None
         self._pipe: Connection | None = None
         self._at: int | None = None
         """The contender whose process it is."""
+        self._loaded: set[int] = set()
+        """Contenders that the process has loaded."""
 
     def prepare(self, at: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Have methods load what they need, all of them before any is run.
@@ -75,6 +124,7 @@ class Local:
             if isinstance(said, str):
                 raise MethodError(f"method {self._contenders[one].label!r} cannot be prepared: {said}")
             noted[one] = said
+            self._loaded.add(one)
         return noted
 
     def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
@@ -84,21 +134,39 @@ class Local:
             KeyboardInterrupt: also where the method raised it.
         """
         for task in tasks:
-            self._for(task.at)
-            limit = self._time_limit * len(task.strengths)
-            said = self._ask(("do", task), limit)
-            yield task, worker.lost(task.strengths, said) if isinstance(said, str) else said
+            yield task, self.do(task)
+
+    def do(self, task: Task) -> Outcome:
+        """Do one; raises as `run`."""
+        self._for(task.at)
+        # To begin a process and load a model is no image's time.
+        said = self._ask(("prepare", task.at), 0.0) if task.at not in self._loaded else None
+        if not isinstance(said, str):
+            self._loaded.add(task.at)
+            said = self._ask(("do", task), self._time_limit * len(task.strengths))
+        return worker.lost(task.strengths, said) if isinstance(said, str) else said
+
+    def open(self, over: threading.Event) -> bool:
+        """Whether tasks can be done: here always, until it is over."""
+        return not over.is_set()
+
+    def stop(self) -> None:
+        """End the process from another thread; the one that waits for it hears that it ended."""
+        with suppress(OSError, ValueError, AttributeError):  # gone, buried, or not born yet
+            self._process.kill()
 
     def close(self) -> None:
         """End the process, whatever it does."""
         if self._process is not None:
-            with suppress(OSError):
-                self._process.kill()
-            self._process.join()
-            self._process.close()
+            with _ONE_AT_A_TIME:
+                with suppress(OSError):
+                    self._process.kill()
+                self._process.join()
+                self._process.close()
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = self._at = None
+        self._loaded = set()
 
     def _for(self, at: int | None) -> None:
         """See to a process, for one contender alone; None for preparing, in one for all."""
@@ -108,18 +176,19 @@ class Local:
         self._at = at if at is not None else self._at
 
     def _start(self) -> None:
-        context: Any = multiprocessing.get_context(WAY)
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, self._contenders, os.getpid(), self._threads), daemon=True
-        )
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with warnings.catch_warnings():
-            # Threads of libraries do not live on in the child, and hold nothing that it needs.
-            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-            self._process.start()
-        theirs.close()
+        context: Any = multiprocessing.get_context(self._way)
+        with _ONE_AT_A_TIME, counted(self._threads if self._way == "spawn" else 0):
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(
+                target=_serve, args=(theirs, self._contenders, os.getpid(), self._threads), daemon=True
+            )
+            sys.stdout.flush()
+            sys.stderr.flush()
+            with warnings.catch_warnings():
+                # Threads of libraries do not live on in the child, and hold nothing that it needs.
+                warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+                self._process.start()
+            theirs.close()
 
     def _ask(self, asked: tuple[str, Any], limit: float) -> Any:
         """What the process says; as text why it says nothing, in which case it is gone.
@@ -136,15 +205,29 @@ class Local:
                 return f"timed out after {time.monotonic() - began:.0f} s; --time-limit allows more"
             kind, said = pipe.recv()
         except (EOFError, OSError):
-            self._process.join(5)
-            why = _ended(self._process.exitcode)
+            with _ONE_AT_A_TIME:
+                self._process.join(5)
+                why = _ended(self._process.exitcode)
             self.close()
             return why
         if kind == "interrupted":
             raise KeyboardInterrupt
         if kind == "raised":
-            raise _error(*said)
+            raise raised(*said)
         return said
+
+
+@contextmanager
+def counted(threads: int) -> Iterator[None]:
+    """Have processes that are made inside the block count their threads so from the start; 0 leaves that to them."""
+    before = {name: os.environ.get(name) for name in COUNTS}
+    os.environ.update(dict.fromkeys(COUNTS, str(threads)) if threads else {})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({name: value} if value is not None else {})
 
 
 def _ended(code: int | None) -> str:
@@ -155,7 +238,7 @@ def _ended(code: int | None) -> str:
     return f"the method's process ended with exit code {code}"
 
 
-def _error(name: str, message: str) -> TedbenchError:
+def raised(name: str, message: str) -> TedbenchError:
     """An error as it was raised in the process: of its class where that takes a message, else of the one above it."""
     kind = getattr(errors, name, MethodError)
     while kind.__init__ is not TedbenchError.__init__:
@@ -164,12 +247,14 @@ def _error(name: str, message: str) -> TedbenchError:
     return made
 
 
-def _serve(pipe: Connection, contenders: Sequence[Contender], asker: int, threads: int) -> None:
+def _serve(pipe: Connection, contenders: Sequence[Contender | Packed], asker: int, threads: int) -> None:
     """The process: answers until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides what Ctrl-C means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_outlive_nobody, args=(asker,), daemon=True).start()
-    ready: set[int] = set()
+    if threads:  # for what is loaded later, torch too
+        os.environ.update(dict.fromkeys(COUNTS, str(threads)))
+    ready: dict[int, Contender] = {}
     while True:
         try:
             kind, said = pipe.recv()
@@ -178,25 +263,40 @@ def _serve(pipe: Connection, contenders: Sequence[Contender], asker: int, thread
         pipe.send(_answered(contenders, kind, said, ready, threads))
 
 
-def _answered(contenders: Sequence[Contender], kind: str, said: Any, ready: set[int], threads: int) -> tuple[str, Any]:
+def _answered(
+    contenders: Sequence[Contender | Packed], kind: str, said: Any, ready: dict[int, Contender], threads: int
+) -> tuple[str, Any]:
     at = said if kind == "prepare" else said.at
     try:
-        noted = {} if at in ready else worker.prepared(contenders[at])
-        ready.add(at)
         _pin(threads)
+        one = contenders[at] if at not in ready else ready[at]
+        one = one.unpacked() if isinstance(one, Packed) else one
+        noted = {} if at in ready else worker.prepared(one)
+        ready[at] = one
+        _pin(threads)  # again: to load it may have been what brought torch, or have set another number
         if kind == "prepare":
             return "prepared", noted
-        return "done", worker.do(contenders[at], said.pair, said.seed, said.strengths)
+        return "done", _done(one, said, threads)
     except KeyboardInterrupt:
         return "interrupted", None
     except TedbenchError as error:
         return "raised", (type(error).__name__, str(error))
 
 
-def _pin(threads: int) -> None:
+def _done(one: Contender, task: Task, threads: int) -> Outcome:
+    late = "torch" not in sys.modules
+    outcome = worker.do(one, task.pair, task.seed, task.strengths)
+    # Torch takes no more threads than there are cores, whatever the environment says, until it is told.
+    return worker.do(one, task.pair, task.seed, task.strengths) if late and _pin(threads) else outcome
+
+
+def _pin(threads: int) -> bool:
+    """Have torch, where it is loaded, use so many threads; whether it used another number."""
     torch = sys.modules.get("torch")
-    if threads and torch is not None:
-        torch.set_num_threads(threads)
+    if not threads or torch is None or torch.get_num_threads() == threads:
+        return False
+    torch.set_num_threads(threads)
+    return True
 
 
 def _outlive_nobody(asker: int) -> None:

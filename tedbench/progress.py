@@ -16,7 +16,9 @@ from tqdm import tqdm
 from tedbench import events, store, sweeps
 from tedbench.errors import MethodError
 from tedbench.journal import Entry, Journal
-from tedbench.local import Local, Task
+from tedbench.local import Task
+from tedbench.onray import Wanted
+from tedbench.pool import Executor
 from tedbench.sweeps import Asked, Found, Sweep
 from tedbench.types import Cell
 from tedbench.watching import Watch
@@ -38,9 +40,13 @@ class How:
     time_limit: float = 0.0
     """Seconds an image may take, its part of the fit included; 0 for no limit."""
     threads: int = 0
-    """Of torch; 0 for as many as it takes."""
+    """Of torch in a worker; 0 for what the run has, else what `executing.threads` finds."""
     shard: tuple[int, int] = (1, 1)
     """(k, n): only the k-th of n parts is done."""
+    executor: str = "local"
+    """`local` or `ray`."""
+    wanted: Wanted = dataclasses.field(default_factory=Wanted)
+    """Of a cluster."""
     watch: tuple[str, ...] = ()
     """Who else is told how it goes, see `watching`."""
     finished: Callable[[Entry], None] | None = None
@@ -126,7 +132,7 @@ class Progress:
         n = len(self.todo) // len(self.made)
         return sorted({at // n for at in self._mine()})
 
-    def work(self, executor: Local) -> None:
+    def work(self, executor: Executor) -> None:
         """Do what is left: first what must be made, then what another seed's images are.
 
         Raises:
@@ -137,9 +143,9 @@ class Progress:
             self.log = events.Log(self.out, watch)
             self._work(executor)
 
-    def _work(self, executor: Local) -> None:
+    def _work(self, executor: Executor) -> None:
         images, left = self.todo.images, self.images_left.total()
-        self.log.write("begin", images=images, done=images - left, left=left)
+        self.log.write("begin", images=images, done=images - left, left=left, executor=self.asked.executor)
         self._due = time.monotonic() + EVERY
         self._bar = tqdm(total=images, initial=images - left, desc="run", unit="image", disable=None)
         with self._bar:
@@ -170,7 +176,7 @@ class Progress:
             **counts,
         )
 
-    def _do(self, executor: Local, places: Iterator[int]) -> None:
+    def _do(self, executor: Executor, places: Iterator[int]) -> None:
         numbers = {one.label: at for at, one in enumerate(self.made)}
 
         def tasks() -> Iterator[Task]:

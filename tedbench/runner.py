@@ -21,11 +21,11 @@ from typing import Any
 
 from tedbench import config as configs
 from tedbench import contenders as competitors
-from tedbench import datasets, disk, environment, images, journal, store
+from tedbench import datasets, disk, environment, executing, images, journal, store
 from tedbench.config import RunConfig
 from tedbench.contenders import Contender
 from tedbench.errors import StoreError, UsageError
-from tedbench.local import Local
+from tedbench.pool import Executor
 from tedbench.progress import How, Progress, Ran
 from tedbench.sweeps import Asked
 from tedbench.types import Dataset, Run
@@ -64,25 +64,27 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
         KeyboardInterrupt: after what is done was written down.
     """
     place = out.absolute()  # a method may go to another folder; messages show what was typed
+    executing.check(how, config.devices)
     made = competitors.build(config.methods, place / store.FITS if config.keep_fits else None)
     dataset = load(config)
     competitors.check_needs(made, dataset.pairs)
     with opened(place, out):
         check_begun(place, out, dataset)
         journal.mend(place)
-        with closing(Local(made, how.time_limit, how.threads)) as executor:
+        how = dataclasses.replace(how, threads=executing.threads(how, _threads(place)))
+        with closing(executing.make(made, how, config.devices)) as executor:
             noted = executor.prepare([at for at, one in enumerate(made) if one.silent])
             made = [_told(one, noted.get(at, {})) for at, one in enumerate(made)]
             with closing(Progress(place, Asked(made, dataset.pairs, config.seeds), how)) as progress:
                 progress.look()
                 noted |= executor.prepare([at for at in progress.busy if at not in noted])
-                asked = _run(config, made, dataset, place, command)
+                asked = _run(config, made, dataset, place, command, how.threads)
                 store.write_run(place, _executed(asked, made, noted, progress), dataset.pairs, progress.cells())
                 write = partial(_write, progress, place, lambda: _executed(asked, made, noted, progress))
                 return dataclasses.replace(_worked(partial(_work, progress, executor), write), out=out)
 
 
-def _work(progress: Progress, executor: Local) -> None:
+def _work(progress: Progress, executor: Executor) -> None:
     progress.work(executor)
     progress.journal.end()
 
@@ -106,7 +108,14 @@ def _worked(work: Callable[[], None], write: Callable[[], Ran]) -> Ran:
     return write()
 
 
-def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Path, command: Sequence[str]) -> Run:
+def _threads(place: Path) -> Any:
+    """What a run that goes on has them recorded as; None in a new one, and in those of earlier versions."""
+    return store.open_run(place).run.config.get("threads") if (place / "run.json").exists() else None
+
+
+def _run(
+    config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Path, command: Sequence[str], threads: int
+) -> Run:
     info, place = dataset.info, out.resolve()
     location = os.path.relpath(info.location, place) if info.location else ""
     # What a hub calls "the newest" is another thing tomorrow: the run goes on with what it began with.
@@ -126,6 +135,7 @@ def _run(config: RunConfig, made: Sequence[Contender], dataset: Dataset, out: Pa
             **configs.recorded(pinned, info.location, place),
             "paths": _paths(made, place),
             "png_level": images.PNG_LEVEL,
+            "threads": threads,
         },
         knobs={one.label: one.turned_by() for one in made},
         format=FORMAT,

@@ -121,9 +121,12 @@ def run(cli: Cli, drawn: tuple[Path, Path], tmp_path: Path) -> Cli:
     return call
 
 
-def test_one_run_with_every_fault(run: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+def test_one_run_with_every_fault(run: Cli, tmp_path: Path, executor: str) -> None:
+    if executor == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed; it is the extra [ray]", exc_type=ImportError)
     order = ("Honest", "Raises", "Nan", "Hangs", "Leaks", "Exits", "Writes", "Narrow", "Also")
-    done = run(*order, "=--time-limit", "=1.5")
+    done = run(*order, "=--time-limit", "=1.5", "=--executor", f"={executor}")
     assert done.returncode == 0, done.stderr
     folder = store.open_run(tmp_path / "r")
     cells = folder.cell_list()

@@ -118,7 +118,39 @@ TimeLimitOption = Annotated[
     float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="An image may take, on average in a sweep.")
 ]
 ThreadsOption = Annotated[
-    int, typer.Option("--threads", metavar="N", min=0, help="Of torch in the worker; counts move the last bits.")
+    int,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=0,
+        help="Of a worker; counts move the last bits. Default: the run's own, OMP_NUM_THREADS, this machine's CPUs; "
+        "1 under Ray.",
+    ),
+]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", metavar="local|ray", help="Where: on this machine, or by workers of a Ray cluster.")
+]
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Of the Ray cluster: HOST:PORT, or auto. Default: one of this machine alone.",
+        show_default=False,
+    ),
+]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", metavar="N", min=0, help="Of Ray; 0 for as many as there is room for.")
+]
+GpusOption = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        min=0,
+        help="That a Ray worker takes, or a part of one, as 0.5. Default: 1 where there is any.",
+        show_default=False,
+    ),
 ]
 WatchOption = Annotated[
     list[str],

@@ -13,12 +13,15 @@ import typer
 from tedbench.cli.keeping import length, size
 from tedbench.cli.options import DataOption
 from tedbench.cli.run_options import (
+    AddressOption,
     CaptionsName,
     DatasetName,
     DeviceOption,
+    ExecutorOption,
     ExtrapolateOption,
     FailFastOption,
     FieldsOption,
+    GpusOption,
     KeepFitsOption,
     LimitOption,
     MethodsOption,
@@ -34,6 +37,7 @@ from tedbench.cli.run_options import (
     ThreadsOption,
     TimeLimitOption,
     WatchOption,
+    WorkersOption,
 )
 from tedbench.cli.stopping import Terminated
 from tedbench.errors import UsageError
@@ -65,6 +69,10 @@ def run(
     fail_fast: FailFastOption = False,
     time_limit: TimeLimitOption = 0.0,
     threads: ThreadsOption = 0,
+    executor: ExecutorOption = "local",
+    address: AddressOption = "",
+    workers: WorkersOption = 0,
+    gpus: GpusOption = None,
     shard: ShardOption = "",
     watch: WatchOption = [],  # noqa: B006
 ) -> None:
@@ -73,6 +81,7 @@ def run(
     Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
     """
     from tedbench import addresses, config, mirror, registry, runner
+    from tedbench.onray import Wanted
     from tedbench.progress import How
 
     flags = config.Flags(
@@ -87,7 +96,8 @@ def run(
     if folder is None:
         raise UsageError("say where the images go: --out results/NAME")
     kept = Path.cwd() / mirror.folder_of(folder)  # a method may go to another folder
-    how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard), tuple(watch))
+    wanted = Wanted(address, workers, gpus)
+    how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard), executor, wanted, tuple(watch))
     try:
         with mirror.working(folder) as place:
             if place.finished:
