@@ -12,15 +12,15 @@ import importlib
 import importlib.metadata
 import json
 import sys
-import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from tedbench import values
 from tedbench.errors import PluginError, TedbenchError, UnknownName, UsageError, short
 
 KINDS = ("metric", "method", "rule", "watcher")
@@ -46,20 +46,30 @@ def plugins(kind: str) -> tuple[Plugin, ...]:
         PluginError: if two packages claim one name.
     """
     found: dict[str, Plugin] = {}
+    for new in _installed():
+        old = found.setdefault(new.name, new) if new.kind == kind else new
+        if (old.package, old.target) != (new.package, new.target):
+            raise PluginError(
+                f"two {kind}s are named {new.name!r}: {old.target} of {old.package} and {new.target} of "
+                f"{new.package}; uninstall one, or have its author rename it"
+            )
+    return tuple(sorted(found.values(), key=lambda plugin: plugin.name))
+
+
+@cache
+def _installed() -> tuple[Plugin, ...]:
+    """All of every kind: to look through what is installed takes longer than anything else `tedbench list` does."""
+    found: list[Plugin] = []
     seen: set[str] = set()
     for distribution in importlib.metadata.distributions():
         if distribution.name in seen:  # an older copy further down sys.path, which Python does not import either
             continue
         seen.add(distribution.name)
-        for entry in distribution.entry_points.select(group=f"tedbench.{kind}s"):
-            new = Plugin(kind, entry.name, entry.value, distribution.name, distribution.version)
-            old = found.setdefault(new.name, new)
-            if (old.package, old.target) != (new.package, new.target):
-                raise PluginError(
-                    f"two {kind}s are named {new.name!r}: {old.target} of {old.package} and {new.target} of "
-                    f"{new.package}; uninstall one, or have its author rename it"
-                )
-    return tuple(sorted(found.values(), key=lambda plugin: plugin.name))
+        for entry in distribution.entry_points:
+            if entry.group.startswith("tedbench."):
+                kind = entry.group.removeprefix("tedbench.").removesuffix("s")
+                found.append(Plugin(kind, entry.name, entry.value, distribution.name, distribution.version))
+    return tuple(found)
 
 
 def split(text: str) -> list[str]:
@@ -152,9 +162,9 @@ def build(kind: str, spec: str, options: Mapping[str, Any], **overrides: Any) ->
     for key in given:
         if key not in known:
             raise UnknownName(f"field of {kind} {name!r}", key, known)
-    merged = _typed(cls, _preset(kind, name, cls, preset), f"{name}@{preset}") if preset is not None else {}
+    merged = values.typed(cls, _preset(kind, name, cls, preset), f"{name}@{preset}") if preset is not None else {}
     merged |= {key: value for key, value in overrides.items() if key in known}
-    merged |= _typed(cls, given, spec)
+    merged |= values.typed(cls, given, spec)
     try:
         return cls(**merged)
     except (TedbenchError, KeyboardInterrupt):
@@ -185,7 +195,7 @@ def check(kind: str, spec: str, key: str, value: Any) -> None:
     elif key not in field_names(cls):
         raise UnknownName(f"field of {kind} {name!r}", key, field_names(cls))
     else:
-        _typed(cls, {key: value}, spec)
+        values.typed(cls, {key: value}, spec)
 
 
 def picks_preset(kind: str, spec: str) -> bool:
@@ -284,33 +294,3 @@ def parse(spec: str) -> tuple[str, str | None, dict[str, str]]:
     if not name or (at and not value):
         raise UsageError(f"{spec!r} is not NAME[@VALUE][?field=value]")
     return name.strip(), unquote(value) if at else None, options
-
-
-def _typed(cls: type, options: Mapping[str, Any], spec: str) -> dict[str, Any]:
-    from pydantic import TypeAdapter, ValidationError
-
-    typed = {}
-    for key, value in options.items():
-        try:
-            hint = typing.get_type_hints(cls)[key]
-            adapter: TypeAdapter[Any] = TypeAdapter(hint)
-            if not isinstance(value, str):
-                typed[key] = adapter.validate_python(value)
-            elif _holds_many(hint) and value.lstrip()[:1] in ("[", "{"):
-                typed[key] = adapter.validate_json(value)
-            else:
-                typed[key] = adapter.validate_strings(value)
-        except ValidationError as error:
-            hint_json = "; write it as JSON" if isinstance(value, str) and _holds_many(hint) else ""
-            raise UsageError(f"{spec!r}: {key}={value!r}: {error.errors()[0]['msg']}{hint_json}") from error
-        except Exception as error:  # annotations that do not resolve, or that no text can be read as
-            raise PluginError(f"{spec!r}: field {key} cannot be set from text: {short(error)}") from error
-    return typed
-
-
-def _holds_many(hint: Any) -> bool:
-    """Whether a type is, or may be, a mapping, a sequence or a set."""
-    origin = typing.get_origin(hint) or hint
-    if origin in (typing.Union, types.UnionType, typing.Annotated):
-        return any(_holds_many(part) for part in typing.get_args(hint))
-    return isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, str | bytes)

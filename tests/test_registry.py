@@ -198,8 +198,10 @@ def _distribution(folder: Path, package: str, entries: str) -> importlib.metadat
 @pytest.fixture
 def uncached() -> Iterator[None]:
     registry.plugins.cache_clear()
+    registry._installed.cache_clear()
     yield
     registry.plugins.cache_clear()
+    registry._installed.cache_clear()
 
 
 @pytest.mark.usefixtures("uncached")
