@@ -150,7 +150,9 @@ class Progress:
         self._bar = tqdm(total=images, initial=images - left, desc="run", unit="image", disable=None)
         with self._bar:
             self._do(executor, (at for at in self._mine() if not self._repeats(at)))
-            self._do(executor, (at for at in self._mine() if self._repeats(at) and not self._repeat(at)))
+            # Not as they are asked for, which is in workers' threads: to repeat is to write.
+            again = [at for at in self._mine() if self._repeats(at) and not self._repeat(at)]
+            self._do(executor, iter(again))
         self.log.write("end", left=self.images_left.total())
 
     def cells(self) -> Iterator[Cell]:
