@@ -35,7 +35,10 @@ MethodsOption = Annotated[
 DatasetName = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
-        "--dataset", metavar="NAME", help="tedbench, tedbench++ or folder. Default: tedbench.", show_default=False
+        "--dataset",
+        metavar="NAME",
+        help="tedbench, tedbench++, toy:dev:12 and the like, or folder. Default: tedbench.",
+        show_default=False,
     ),
 ]
 SourceName = Annotated[
