@@ -26,7 +26,7 @@ _END = b"}\n"
 _DIGITS = 16
 """Of a key, what is kept in memory: 64 bits. Two keys of a million share them once in 30 million runs, and then both
 are done again and again, and none is taken for the other."""
-LINE = 400
+LINE = 600
 """Bytes of a short entry, by which the table's first size is guessed."""
 WINDOW = 1 << 16
 """Bytes read at a time: entries are mostly looked at in the order of writing."""
