@@ -228,7 +228,7 @@ def _as_it_was(number: int) -> Iterator[None]:
 def _takes(ray: Any, threads: int, gpus: float | None) -> dict[str, float]:
     has = ray.cluster_resources().get("GPU", 0)
     gpus = (1.0 if has else 0.0) if gpus is None else gpus
-    if gpus > 1 and gpus != int(gpus):
+    if gpus > 1 and not gpus.is_integer():
         raise UsageError(f"--gpus {gpus:g}: a worker takes whole GPUs, or a part of one, as 0.5")
     return {"CPU": threads, "GPU": gpus}
 
