@@ -7,6 +7,7 @@ under another name and moved. What goes wrong becomes one line.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,6 +42,11 @@ class Address:
         """
         from fsspec.core import url_to_fs
 
+        if re.search(r"//[^/@]*:[^/@]*@", text):
+            raise UsageError(
+                f"{re.sub(r'//[^/@]*@', '//', text)} was named with a password, which would be written down with the "
+                "run; put it where its protocol looks for it, or into ~/.config/fsspec"
+            )
         self.text = text if text.endswith("://") else text.rstrip("/")
         try:
             # Listings that fsspec remembers are of yesterday: another machine writes there too.
@@ -53,7 +59,7 @@ class Address:
             ) from error
         self._root = str(path).rstrip("/")
         self.name = self._root.rpartition("/")[2]
-        if not self.name:
+        if not self.name or self.name.startswith("."):
             raise UsageError(f"{text} names no folder; e.g. s3://BUCKET/NAME")
         protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
         self._is_whole = bool(protocols & WHOLE)
@@ -72,11 +78,11 @@ class Address:
         Raises:
             StoreError: if it cannot be asked, or there is no such bucket.
         """
+        start = len(self._root.lstrip("/")) + 1
         with self._explained("read"):
             self._fs.invalidate_cache()
             found = self._fs.find(self._root, detail=True)
-        start = len(self._root.lstrip("/")) + 1
-        sizes = {str(path).lstrip("/")[start:]: int(info["size"]) for path, info in found.items()}
+            sizes = {str(path).lstrip("/")[start:]: int(info["size"]) for path, info in found.items()}
         return {name: size for name, size in sizes.items() if name and not name.endswith(PARTIAL)}
 
     def get(self, files: Mapping[str, Path]) -> None:

@@ -161,7 +161,7 @@ class Copy:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self.home) as name:
+        with disk.explained(self.home), tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self.home) as name:
             _made(Path(name) / "sweeps")
             yield Path(name)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from tedbench import copies, disk, journal
 from tedbench.addresses import AT_ONCE, Address, Unreachable, is_address
 from tedbench.copies import SCORES, SCRATCH, Copy
-from tedbench.errors import StoreError
+from tedbench.errors import StoreError, short
 from tedbench.journal import Entry, Journal
 from tedbench.leases import Lease
 from tedbench.uniting import sizes
@@ -98,7 +98,7 @@ class Mirror:
                 self._send_files()
                 self._send_due()
                 answered = time.monotonic()
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001  (who runs must hear of it, whatever it is)
                 # A network that is down for a minute must not end the work of a day.
                 if not isinstance(error, Unreachable) or time.monotonic() - answered > PATIENCE * self._lease.every:
                     self.failed = self._explained(error)
@@ -134,9 +134,10 @@ class Mirror:
         self._next = time.monotonic() + max(self._lease.every, (time.monotonic() - began) / SHARE)
 
     def _send_journal(self) -> None:
-        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self._copy.home) as scratch:
+        home = self._copy.home
+        with disk.explained(home), tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home) as scratch:
             copied = Path(scratch) / "done.jsonl"
-            with disk.explained(copied), (self.folder / journal.NAME).open("rb") as source, copied.open("wb") as target:
+            with (self.folder / journal.NAME).open("rb") as source, copied.open("wb") as target:
                 shutil.copyfileobj(source, target)
                 target.truncate(min(self._listed, target.tell()))
             self.address.put({journal.NAME: copied})
@@ -167,10 +168,9 @@ class Mirror:
         path = self.folder / journal.NAME
         return path.stat().st_size if path.exists() else 0
 
-    def _explained(self, error: StoreError) -> StoreError:
-        return StoreError(
-            f"{error}; all that is done is kept in {self.folder}, go on with: tedbench run {self.address}"
-        )
+    def _explained(self, error: Exception) -> StoreError:
+        told = error if isinstance(error, StoreError) else short(error)
+        return StoreError(f"{told}; all that is done is kept in {self.folder}, go on with: tedbench run {self.address}")
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ class _Slot(Slot):
             raise MethodError(f"a Ray worker failed: {_reason(error)}") from error
         except self._ray.exceptions.RayError as error:
             self.close()
-            raise Gone(f"a Ray worker is lost ({type(error).__name__}); what it had in hand is done again") from error
+            raise Gone(f"a Ray worker is lost ({type(error).__name__})") from error
         if kind == "interrupted":
             raise KeyboardInterrupt
         if kind == "raised":
@@ -192,6 +192,9 @@ def _connected(address: str) -> tuple[Any, bool]:
         with warnings.catch_warnings(), _as_it_was(signal.SIGTERM):
             warnings.simplefilter("ignore")
             ray.init(address or "local", **quiet, **({} if address else {"include_dashboard": False}))
+    except SystemExit:
+        signal.raise_signal(signal.SIGTERM)  # which is what Ray takes it for while it starts; for us to answer
+        raise
     except Exception as error:
         what = f"no Ray cluster answers at {address!r}" if address else "Ray does not start here"
         raise UsageError(f"{what} ({_reason(error)}); `ray start --head` starts one") from error
@@ -225,7 +228,7 @@ def _as_it_was(number: int) -> Iterator[None]:
 def _takes(ray: Any, threads: int, gpus: float | None) -> dict[str, float]:
     has = ray.cluster_resources().get("GPU", 0)
     gpus = (1.0 if has else 0.0) if gpus is None else gpus
-    if gpus > 1 and gpus != int(gpus):
+    if gpus > 1 and not gpus.is_integer():
         raise UsageError(f"--gpus {gpus:g}: a worker takes whole GPUs, or a part of one, as 0.5")
     return {"CPU": threads, "GPU": gpus}
 

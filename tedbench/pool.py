@@ -7,6 +7,7 @@ it is a failure of its own.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 import time
@@ -107,7 +108,10 @@ class Pool:
     def _each(
         self, asked: Iterator[T], do: Callable[[Slot, T], R], lost: Callable[[T, str], R]
     ) -> Iterator[tuple[T, R]]:
-        work = self._work = _Work(asked, do, lost, 2 * len(self._slots))
+        first = list(itertools.islice(asked, 1))
+        if not first:
+            return  # for nothing no slot need be open: a cluster may have no room
+        work = self._work = _Work(itertools.chain(first, asked), do, lost, 2 * len(self._slots))
         self._threads = {threading.Thread(target=work.serve, args=(slot,), daemon=True): slot for slot in self._slots}
         for thread in self._threads:
             thread.start()
@@ -171,10 +175,10 @@ class _Work(Generic[T, R]):
                 given = self._done.popleft() if self._done else None
                 self._changed.notify_all()
                 ended, lonely = self._over.is_set(), not self._open and not self._over.is_set()
-            if self._error is not None:
-                raise self._error
             if given is not None:
-                yield given
+                yield given  # before any error: it is done
+            elif self._error is not None:
+                raise self._error
             elif ended:
                 return
             elif lonely:
@@ -186,7 +190,8 @@ class _Work(Generic[T, R]):
             self._give(task, self._do(slot, task))
         except Gone as gone:
             if not self._over.is_set():
-                _log.warning("%s", gone)
+                again = "; what it had in hand is done again" if tries + 1 < TRIES else ""
+                _log.warning("%s%s", gone, again)
             self._give_back(task, tries + 1, str(gone))
             return False
         return True

@@ -18,7 +18,7 @@ from tedbench.errors import MethodError
 from tedbench.journal import Entry, Journal
 from tedbench.local import Task
 from tedbench.onray import Wanted
-from tedbench.pool import Executor
+from tedbench.pool import TRIES, Executor
 from tedbench.sweeps import Asked, Found, Sweep
 from tedbench.types import Cell
 from tedbench.watching import Watch
@@ -150,9 +150,9 @@ class Progress:
         self._bar = tqdm(total=images, initial=images - left, desc="run", unit="image", disable=None)
         with self._bar:
             self._do(executor, (at for at in self._mine() if not self._repeats(at)))
-            # Not as they are asked for, which is in workers' threads: to repeat is to write.
-            again = [at for at in self._mine() if self._repeats(at) and not self._repeat(at)]
-            self._do(executor, iter(again))
+            for at in filter(self._repeats, self._mine()):
+                self._repeat(at)  # here, since it writes: an executor may look for its tasks in other threads
+            self._do(executor, self._mine())
         self.log.write("end", left=self.images_left.total())
 
     def cells(self) -> Iterator[Cell]:
@@ -204,17 +204,16 @@ class Progress:
         """Whether a sweep is another seed of a method that draws no noise."""
         return bool(at % self.seeds) and bool(getattr(self.todo[at].contender.method, "deterministic", False))
 
-    def _repeat(self, at: int) -> bool:
+    def _repeat(self, at: int) -> None:
         """Take the first seed's images, where all are there."""
         first = at - at % self.seeds
         made = self._found(self.todo[first])
         sweep = self.todo[at]
         strengths = sweep.contender.strengths
-        if self.left[first] or any(made.cells[s].status != "ok" for s in strengths):
-            return False
+        if self.left[first] or made.lacks(strengths, retry_failed=True):
+            return
         lacks = self._found(sweep).lacks(strengths, self.asked.retry_failed)
         self._enter(at, *sweeps.repeat(sweep, made, self.out), len(lacks))
-        return True
 
     def _enter(self, at: int, found: Found, entry: dict[str, Any], images: int) -> None:
         sweep = self.todo[at]
@@ -281,6 +280,7 @@ def failure(error: str) -> str:
     known = {
         "timed out": "timed out",
         "the method's process": "process ended",
+        f"{TRIES} workers were lost": "workers lost",
         "ImageError: the image is black": "black",
         "the image is black": "black",
     }

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tedbench import config, contenders, datasets, executing
+from tedbench import config, contenders, datasets, executing, runner
 from tedbench.errors import MethodError, UsageError
 from tedbench.local import Local, Task
 from tedbench.onray import Wanted
 from tedbench.pool import Gone, Pool
-from tedbench.progress import How
+from tedbench.progress import How, failure
 from tedbench.types import EditPair, ImageFile
 from tedbench.worker import Outcome
 
@@ -44,7 +44,8 @@ class Fake:
     def do(self, task: Task) -> Outcome:
         self._do(task)
         self.done.append(task.place)
-        return Outcome((0.5,), (b"png",), ("",))
+        n = len(task.strengths)
+        return Outcome(task.strengths, (b"png",) * n, ("",) * n)
 
     def stop(self) -> None:
         self.stopped.set()
@@ -84,7 +85,7 @@ def test_a_lost_worker_is_replaced_or_not_and_nothing_is_missing() -> None:
         assert sorted(outcomes) == [(at, 0) for at in range(30)]
 
 
-def test_what_takes_three_workers_with_it_is_a_failure() -> None:
+def test_what_takes_three_workers_with_it_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     def deadly(task: Task) -> None:
         if task.place == 4:
             raise Gone("its node is gone")
@@ -93,6 +94,9 @@ def test_what_takes_three_workers_with_it_is_a_failure() -> None:
     failed = {task.place: outcome.errors for task, outcome in pool.run(tasks(8)) if outcome.failed}
     pool.close()
     assert failed == {4: ("3 workers were lost with it, the last: its node is gone",)}
+    assert failure(failed[4][0]) == "workers lost"
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["its node is gone; what it had in hand is done again"] * 2 + ["its node is gone"]
 
 
 def test_when_all_are_gone_whoever_waits_decides_and_keeps_what_is_done() -> None:
@@ -115,6 +119,45 @@ def test_when_all_are_gone_whoever_waits_decides_and_keeps_what_is_done() -> Non
     pool.close()
     assert sorted(done) == [0, 1, 2]
     assert told[0] < told[1]
+
+
+def test_what_is_done_comes_before_an_error() -> None:
+    def fourth(task: Task) -> None:
+        if task.place == 3:
+            raise MethodError("no such device")
+
+    slot = Fake(fourth)
+    pool = Pool([slot])
+    done = []
+    with pytest.raises(MethodError, match="no such device"):
+        for task, _ in pool.run(tasks(9)):
+            time.sleep(0.1)
+            done.append(task.place)
+    pool.close()
+    assert done == slot.done == [0, 1, 2]
+
+
+def test_for_nothing_no_slot_is_waited_for() -> None:
+    full = Fake(work, 0)
+    pool = Pool([full])
+    began = time.monotonic()
+    assert pool.prepare([]) == {}
+    assert list(pool.run(tasks(0))) == []
+    pool.close()
+    assert (full.opens, time.monotonic() - began < 1) == (0, True)
+
+
+def test_only_the_thread_of_whoever_asked_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other seeds of a method that draws no noise too, which are found while tasks are looked for."""
+    pool = Pool([Fake(work), Fake(work)])
+    monkeypatch.setattr(executing, "make", lambda *_: pool)
+    writers = list[str]()
+    how = How(threads=1, finished=lambda _: writers.append(threading.current_thread().name))
+    method = config.MethodConfig("identity")
+    asked = config.RunConfig((method,), "toy:dev:4", seeds=(0, 1, 2))
+    ran = runner.run(asked, tmp_path / "r", how=how)
+    assert (ran.ok, ran.missing) == (12, 0)
+    assert writers == [threading.current_thread().name] * 12
 
 
 def test_an_error_ends_the_others_and_comes_to_whoever_asked() -> None:

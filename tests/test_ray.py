@@ -12,11 +12,13 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tedbench import config, contenders, datasets, elsewhere, local, onray, store
+from tedbench.errors import UsageError
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 # Says in which process it works: its own, its worker's and its node's, which are one another's children. Waits until as
@@ -90,6 +92,23 @@ class Slow(Brisk):
         edits = [(x + 100 * a * y / y.std()).clamp(0, 255).byte().permute(1, 2, 0).numpy() for a in strengths]
         note("end", pair)
         return [Image.fromarray(edit) for edit in edits]
+"""
+# What Ray does with the signal, without what it starts.
+RAY = """
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def is_initialized():
+    return False
+
+
+def init(*_, **__):
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+    Path("begun.txt").touch()
+    time.sleep(60)
 """
 ASKED = ("--dataset", "toy:dev:8", "--strengths", "0.2,0.8", "--threads", "1")
 BRISK = ("--method", "slow:Brisk")
@@ -247,6 +266,17 @@ def test_without_ray_one_line_says_what_to_install(tmp_path: Path) -> None:
     assert not (tmp_path / "r").exists()
 
 
+def test_sigterm_while_ray_starts_is_answered_as_ever(tmp_path: Path) -> None:
+    """Ray has it its own way while it starts, which a batch system would take for a failure."""
+    (tmp_path / "ray.py").write_text(RAY)
+    running = begin(tmp_path, *BRISK, "--out", "r", "--executor", "ray", patch="sys.path.insert(0, '.')")
+    wait_until((tmp_path / "begun.txt").exists, running)
+    running.send_signal(signal.SIGTERM)
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, told) == (143, "tedbench: terminated; nothing begun\n")
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_cluster_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed; it is the extra [ray]", exc_type=ImportError)
     running = begin(tmp_path, *BRISK, "--out", "r", "--executor", "ray", "--address", "127.0.0.1:1")
@@ -300,3 +330,9 @@ def test_room() -> None:
     assert onray.room(nodes, {"CPU": 1, "GPU": 0.0}) == 7
     assert onray.room(nodes, {"CPU": 1, "GPU": 0.5}) == 4
     assert onray.room(nodes, {"CPU": 2, "GPU": 0.1}) == 2
+
+
+@pytest.mark.parametrize("gpus", [1.5, float("inf")])
+def test_a_worker_takes_whole_gpus_or_a_part_of_one(gpus: float) -> None:
+    with pytest.raises(UsageError, match="takes whole GPUs, or a part of one"):
+        onray._takes(SimpleNamespace(cluster_resources=dict), 1, gpus)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -246,6 +248,13 @@ def test_other_commands_take_an_address_and_only_score_writes_there(world: World
     plan = world.call("plan", world.address, machine="two")
     assert plan.stdout.endswith("nothing is left\n"), plan.stderr
     assert "every sweep there is asked for" in world.call("gc", world.address, machine="two").stdout
+    verified = world.call("verify", world.address, machine="two")
+    assert verified.returncode == 0, verified.stderr
+    assert verified.stdout.splitlines() == [
+        f"{world.address}: looked at in {world.folder('two')}",
+        f"{world.folder('two')}: 6 images and 3 records were looked at",
+        "whole",
+    ]
     assert there(world) == before
     scored = world.call("score", world.address, "--metrics", "psnr@64", machine="two")
     assert scored.returncode == 0, scored.stderr
@@ -254,6 +263,11 @@ def test_other_commands_take_an_address_and_only_score_writes_there(world: World
     assert {name: after[name] for name in before} == before
     scored = world.call("score", world.address, "--metrics", "ssim@64", machine="one")
     assert scored.returncode == 0, scored.stderr
+    for command in ("submit", "export", ("study", "build"), "merge", "report"):
+        words = (command,) if isinstance(command, str) else command
+        refused = world.call(*words, world.address, "--out", f"{world.address}.zip", machine="two")
+        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+        assert "only `tedbench run` writes to an address" in refused.stderr
     report = world.call("report", world.address, machine="three")
     assert report.returncode == 0, report.stderr
     page = (world.home / "reports" / "r" / "report.md").read_text()
@@ -373,6 +387,9 @@ def test_a_place_that_cannot_be_written_is_one_line(world: World) -> None:
         "s3://": "names no folder",
         "nobody://b/r": "Protocol not known",
         "dropbox://b/r": "pip install dropboxdrivefs",
+        "s3://b/..": "names no folder",
+        "s3://b/.running": "names no folder",
+        "ftp://me:secret@host/r": r"ftp://host/r was named with a password",
     }.items():
         with pytest.raises(UsageError, match=more):
             Address(text)
@@ -517,6 +534,26 @@ def test_lists_are_united_entry_by_entry(memory: str, tmp_path: Path, monkeypatc
         assert {found["key"]: len(found["cells"]) for found in journal.entries()} == {a: 3, b: 3, c: 1}
 
 
+def test_a_record_that_is_as_long_as_theirs_is_not_taken_for_it(
+    memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines did one sweep: it counts as the one did it or the other, and is not done a third time."""
+    told = {}
+    for name in ("one", "two"):
+        folder = machine(name, memory, tmp_path, monkeypatch).folder
+        made = entry(folder, key := "a" * 32, x=b"x")
+        told[name] = disk.as_json({"key": key, "by": name})
+        (folder / made["record"]).write_bytes(told[name])
+        with Journal(folder) as journal:
+            said = {"record_size": len(told[name]), "record_sha256": store.images.sha256(told[name])}
+            journal.append({**made, **said})
+        disk.write_json(folder / "run.json", {})
+        with mirror.working(memory) as place:
+            assert (place.folder / made["record"]).read_bytes() == told["one"]
+    assert len(told["one"]) == len(told["two"])
+    assert Address(memory).read(made["record"]) == told["one"]
+
+
 def test_names_that_lead_out_of_a_run_are_not_followed(
     memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -616,3 +653,31 @@ def test_a_network_that_ends_is_waited_for_and_then_told(
     with pytest.raises(StoreError, match=r"\(down\); all that is done is kept in .*, go on with: tedbench run memory:"):
         last()
     assert 0.5 < time.monotonic() - began < 9
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("of a library")])
+def test_whatever_ends_the_thread_that_sends_ends_the_run(
+    error: Exception, memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, make = list[bool](), tempfile.TemporaryDirectory
+
+    def fails(**more: Any) -> Any:
+        if begun:
+            raise error
+        return make(**more)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", fails)
+    with (
+        pytest.raises(StoreError, match=rf"{error.args[-1]}.*; all that is done is kept in .*, go on with: "),
+        mirror.working(memory) as place,
+        Journal(place.folder) as journal,
+    ):
+        assert place.finished is not None
+        place.folder.mkdir(parents=True)
+        disk.write_json(place.folder / "run.json", {})
+        begun.append(True)
+        for _ in range(100):
+            journal.append(made := entry(place.folder, "e" * 32, x=b"x"))
+            place.finished(made)
+            time.sleep(0.05)
+        pytest.fail("nobody heard of it")

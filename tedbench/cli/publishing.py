@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from tedbench.cli.keeping import verify_folder
-from tedbench.cli.options import CaptionsOption, DataOption, RunArgument
+from tedbench.cli.options import CaptionsOption, DataOption, RunArgument, here
 
 if TYPE_CHECKING:
     from tedbench.licences import Decision
@@ -31,7 +31,9 @@ ImagesOption = Annotated[
 
 def submit(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", help="Archive to make, e.g. NAME.zip.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", help="Archive to make, e.g. NAME.zip.", callback=here, show_default=False)
+    ],
     images: ImagesOption = None,
 ) -> None:
     """Pack a scored run into one archive that others can verify. Input photos never go in."""
@@ -50,9 +52,11 @@ def submit(
 
 def verify(
     what: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="FILE.zip | RUN", help="Of `tedbench submit`; or the folder of a run of yours.", show_default=False
+            metavar="FILE.zip | RUN",
+            help="Of `tedbench submit`; or a run of yours, its folder or address.",
+            show_default=False,
         ),
     ],
     data: DataOption = None,
@@ -64,7 +68,9 @@ def verify(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", help="Unpack it there as a run for `tedbench report`, unless something differs."),
+        typer.Option(
+            "--out", help="Unpack it there as a run for `tedbench report`, unless something differs.", callback=here
+        ),
     ] = None,
     trust_models: Annotated[
         bool,
@@ -77,7 +83,8 @@ def verify(
 ) -> None:
     """Check a submission: its hashes, its rows, its questions, and every score by scoring its images anew.
 
-    Of a run folder: whether every image, record and row on disk is still what was written; takes no options.
+    Of a run folder: whether every image, record and row on disk is still what was written; takes no options. Of a run
+    at an address, the copy here is looked at, after what was not here has come.
 
     Verified means, of a submission: these images of these questions have these scores, and every row it lists is
     there; which edits failed, which strengths and seeds were run, and how images were made is the submitter's word.
@@ -85,15 +92,20 @@ def verify(
     Exit code: 0 if everything was confirmed, 10 if something differs or is damaged, 11 if something could not be
     checked here.
     """
-    if what.is_dir():
+    from tedbench import addresses, mirror
+
+    path = mirror.local(what)
+    if path.is_dir():
+        if addresses.is_address(what):
+            typer.echo(f"{what}: looked at in {path}")
         given = {"--data": data, "--captions": captions, "--run": run, "--out": out, "--trust-models": trust_models}
-        verify_folder(what, [*(name for name, value in given.items() if value), *["--device"][: device != "auto"]])
+        verify_folder(path, [*(name for name, value in given.items() if value), *["--device"][: device != "auto"]])
         return
     from tedbench import verifying
 
     if not trust_models:
         os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's library is imported, which reads it once
-    found = verifying.verify(what, verifying.Given(data, captions, run, device, out, trust_models))
+    found = verifying.verify(path, verifying.Given(data, captions, run, device, out, trust_models))
     typer.echo(verifying.plain(found.about))
     width = max(len(check.what) for check in found.checks)
     typer.echo(f"{'claim':<{width}}  {'number':>7}  {'largest difference':>18}  verdict")
@@ -107,7 +119,7 @@ def verify(
 
 def export(
     run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", help="Folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.", callback=here, show_default=False)],
     form: Annotated[str, typer.Option("--format", help="disk (load_from_disk) or parquet (load_dataset).")] = "disk",
     images: ImagesOption = None,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from tedbench.cli import analysing, asking
-from tedbench.cli.options import DataOption
+from tedbench.cli.options import DataOption, here
 from tedbench.cli.scoring import dataset_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DEMO_METHODS = ("imagic", "sdedit", "ddib")
 @study_app.command("build")
 def build(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs over one data set.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the study; it must not be there yet.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the study; it must not be there yet.", callback=here)],
     config: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--config", help="TOML with any key of study.lock; flags go before it."),
