@@ -7,6 +7,7 @@ under another name and moved. What goes wrong becomes one line.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -69,8 +70,10 @@ class Address:
 
     @property
     def digest(self) -> str:
-        """8 hex digits by which the address is told from others."""
-        return hashlib.sha256(str(self._fs.unstrip_protocol(self._root)).encode()).hexdigest()[:8]
+        """8 hex digits by which the address is told from others; a bucket of one server from another's of that name."""
+        server = getattr(self._fs, "endpoint_url", None) or os.environ.get("AWS_ENDPOINT_URL", "")
+        whole = f"{self._fs.unstrip_protocol(self._root)} {server}"
+        return hashlib.sha256(whole.encode()).hexdigest()[:8]
 
     def sizes(self) -> dict[str, int]:
         """Every file there, and its size in bytes; none where there is no such folder.

@@ -71,11 +71,17 @@ class Copy:
         with disk.locked(_made(self.home)):
             return self._fetch(with_sweeps, alive)
 
-    def refresh(self, with_sweeps: bool = True) -> None:
-        """Bring what is there for who only reads: while it is run here, the copy is newer; raises as `fetch`."""
+    def refresh(self, with_sweeps: bool = True) -> bool:
+        """Bring what is there for who only reads: while it is run here, the copy is newer; raises as `fetch`.
+
+        Returns:
+            Whether there is a run: a copy may outlive what it was of.
+        """
         with disk.locked(_made(self.home)):
-            if not _is_held(self.home / ".running"):
-                self._fetch(with_sweeps, lambda: None)
+            if _is_held(self.home / ".running"):
+                return (self.folder / "run.json").exists()
+            self._fetch(with_sweeps, lambda: None)
+        return "run.json" in self.address.sizes()
 
     def push_small(self, names: Sequence[str] = ()) -> None:
         """Send small files that have changed here since they were last the same.

@@ -250,7 +250,9 @@ def local(run: str | Path, with_sweeps: bool = True, begun: bool = True) -> Path
     if not is_address(str(run)):
         return Path(run)
     copy = copies.of(Address(str(run)))
-    copy.refresh(with_sweeps)
+    there = copy.refresh(with_sweeps)
+    if begun and not there and (copy.folder / "run.json").exists():
+        raise StoreError(f"{run} has no run.json any more; its copy here, {copy.folder}, can be read as a folder")
     if begun:
         check_begun(str(run), copy.folder)
     return copy.folder

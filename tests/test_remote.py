@@ -285,6 +285,11 @@ def test_what_is_not_done_at_an_address_is_said(memory: str) -> None:
         keeping.gc(memory, delete=True)
     with pytest.raises(StoreError, match=r"memory://group/r has no run.json"):
         mirror.local(memory)
+    copy = copies.of(Address(memory)).folder  # of a run that was deleted there
+    copy.mkdir(parents=True, exist_ok=True)
+    (copy / "run.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"has no run.json any more; its copy here"):
+        mirror.local(memory)
 
 
 @pytest.mark.slow
@@ -438,11 +443,14 @@ def test_an_address_keeps_files(kind: str, memory: str, tmp_path: Path) -> None:
         address.get({"gone.png": tmp_path / "c"})
 
 
-def test_addresses_are_told_from_paths_and_from_each_other(memory: str) -> None:
+def test_addresses_are_told_from_paths_and_from_each_other(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert addresses.is_address("s3://b/r")
     assert not addresses.is_address("results/r")
     assert Address(memory).digest == Address(memory + "/").digest
     assert Address(memory).digest != Address(memory + "2").digest
+    here = Address(memory).digest
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://other")
+    assert Address(memory).digest != here
     assert copies.of(Address(memory)).folder.name == "r"
     with pytest.raises(UsageError, match="names no folder"):
         Address("memory://")
