@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -81,14 +82,16 @@ class Ran:
 
 
 class Progress:
-    """The sweeps of a run, and which are left. In memory is a byte a sweep, and what the journal needs."""
+    """The sweeps of a run, and which are left. In memory are two bytes a sweep, and what the journal needs."""
 
     def __init__(self, out: Path, todo: Asked, how: How) -> None:
         self.out, self.todo, self.asked = out, todo, how
         self.made, self.seeds = todo.made, len(todo.seeds)
         self.journal = Journal(out)
-        self.left = bytearray(len(todo))
-        """By place in `todo`: 1 where something is to be done."""
+        self.left = array("H", bytes(2 * len(todo)))
+        """By place in `todo`: images to be done."""
+        self._twins = {at for at, one in enumerate(self.made) if one.key in {other.key for other in self.made[:at]}}
+        """Contenders that are another under a second label: what that one makes is theirs."""
         self.images_left, self.images_failed = Counter[str](), Counter[str]()
         """Label → images to be done; those that failed, and will not be tried again."""
         self.how: dict[str, dict[str, list[Any]]] = {}
@@ -118,7 +121,7 @@ class Progress:
         failed = sum(cell.status == "failed" and s not in lacks for s, cell in found.cells.items())
         self.images_failed[label] += failed
         if lacks:
-            self.left[at] = 1
+            self.left[at] = len(lacks)
             self.images_left[label] += len(lacks)
             self.redone += found.damaged
         else:
@@ -133,7 +136,7 @@ class Progress:
         return sorted({at // n for at in self._mine()})
 
     def work(self, executor: Executor) -> None:
-        """Do what is left: first what must be made, then what another seed's images are.
+        """Do what is left: first what must be made, then what another seed's images are, or another label's.
 
         Raises:
             MethodError: at the first failure, where that was asked for.
@@ -149,8 +152,10 @@ class Progress:
         self._due = time.monotonic() + EVERY
         self._bar = tqdm(total=images, initial=images - left, desc="run", unit="image", disable=None)
         with self._bar:
-            self._do(executor, (at for at in self._mine() if not self._repeats(at)))
-            self._do(executor, (at for at in self._mine() if self._repeats(at) and not self._repeat(at)))
+            self._do(executor, (at for at in self._mine() if not self._is_twin(at) and not self._repeats(at)))
+            again = (at for at in self._mine() if not self._is_twin(at) and self._repeats(at))
+            self._do(executor, (at for at in again if not self._repeat(at)))
+            self._do(executor, (at for at in self._mine() if not self._is_made(at)))
         self.log.write("end", left=self.images_left.total())
 
     def cells(self) -> Iterator[Cell]:
@@ -202,6 +207,18 @@ class Progress:
         """Whether a sweep is another seed of a method that draws no noise."""
         return bool(at % self.seeds) and bool(getattr(self.todo[at].contender.method, "deterministic", False))
 
+    def _is_twin(self, at: int) -> bool:
+        return at // (len(self.todo) // len(self.made)) in self._twins
+
+    def _is_made(self, at: int) -> bool:
+        """Whether a twin has made in this call all that is asked for here."""
+        sweep = self.todo[at]
+        found = self._found(sweep)
+        if found.lacks(sweep.contender.strengths, retry_failed=False):
+            return False
+        self._count(at, found, self.left[at])
+        return True
+
     def _repeat(self, at: int) -> bool:
         """Take the first seed's images, where all are there."""
         first = at - at % self.seeds
@@ -215,19 +232,23 @@ class Progress:
         return True
 
     def _enter(self, at: int, found: Found, entry: dict[str, Any], images: int) -> None:
-        sweep = self.todo[at]
         self.journal.append(entry)
         if self.asked.finished:
             self.asked.finished(entry)
+        self._count(at, found, images)
+        if time.monotonic() > self._due:
+            began = time.monotonic()
+            store.write_cells(self.out, self.cells())
+            self._due = time.monotonic() + max(EVERY, 20 * (time.monotonic() - began))
+
+    def _count(self, at: int, found: Found, images: int) -> None:
+        """Note that a sweep is done."""
+        sweep = self.todo[at]
         self.left[at] = 0
         self.images_left[sweep.contender.label] -= images
         self._note(sweep, found.how)
         self._bar.update(images)
         self.log.write("sweep", sweep=sweep.name, key=sweep.key, images=images)
-        if time.monotonic() > self._due:
-            began = time.monotonic()
-            store.write_cells(self.out, self.cells())
-            self._due = time.monotonic() + max(EVERY, 20 * (time.monotonic() - began))
 
     def _found(self, sweep: Sweep) -> Found:
         """What of a sweep stands."""

@@ -6,13 +6,14 @@ import fcntl
 import json
 import os
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tedbench import images, store
+from tedbench import damage, images, store
 
 FAULTY = """
 import os
@@ -97,6 +98,45 @@ class Hungry(Honest):
         return super().edit(pair, state, strengths, seed)
 
 
+class Parental(Honest):
+    def fit(self, pair, seed):
+        import multiprocessing
+
+        child = multiprocessing.get_context("fork").Process(target=Path("child.txt").touch)
+        child.start()
+        child.join()
+
+
+class Sleepy(Honest):
+    def fit(self, pair, seed):
+        import subprocess
+
+        subprocess.run(["sleep", "60"], check=False)
+
+
+class Survived(Honest):
+    def fit(self, pair, seed):
+        if not os.fork():
+            time.sleep(60)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Once(Honest):
+    def prepare(self):
+        Path("loaded.txt").open("x").close()
+
+    def fit(self, pair, seed):
+        os._exit(3)
+
+
+class Partly(Honest):
+    def edit(self, pair, state, strengths, seed):
+        black = [float(text) for text in os.environ["BLACK"].split()]
+        edits = super().edit(pair, state, strengths, seed)
+        return [Image.new("RGB", edit.size) if a in black else edit for a, edit in zip(strengths, edits)]
+
+
 class Counted(Honest):
     def fit(self, pair, seed):
         with Path("calls.txt").open("a") as file:
@@ -154,6 +194,56 @@ def test_one_run_with_every_fault(run: Cli, tmp_path: Path, executor: str) -> No
     assert 'raise ValueError("no")' in json.loads((folder.path / failed.facts).read_text())["traceback"]
     events = [json.loads(line) for line in (folder.path / "events.jsonl").read_text().splitlines()]
     assert Counter(event["event"] for event in events) == {"begin": 1, "sweep": 27, "failed": 18, "end": 1}
+
+
+def test_what_a_method_starts_works_and_ends_with_it(run: Cli, tmp_path: Path) -> None:
+    """Also where it is the method that ends, and what it started holds on to the pipe."""
+    began = time.monotonic()
+    assert run("Parental", "Sleepy", "Survived", "=--time-limit", "=2", "=--limit", "=1").returncode == 0
+    assert time.monotonic() - began < 30  # what lived on would hold the output open for a minute
+    assert (tmp_path / "child.txt").exists()
+    cells = store.open_run(tmp_path / "r").cell_list()
+    assert [cell.error for cell in cells if cell.method == "Parental"] == ["", ""]
+    assert all("timed out" in cell.error for cell in cells if cell.method == "Sleepy")
+    assert all("SIGKILL" in cell.error for cell in cells if cell.method == "Survived")
+
+
+def test_a_model_that_cannot_be_loaded_again_is_a_row(run: Cli, tmp_path: Path) -> None:
+    assert run("Once", "Honest").returncode == 0
+    cells = store.open_run(tmp_path / "r").cell_list()
+    assert Counter(cell.status for cell in cells if cell.method == "Honest") == {"ok": 6}
+    errors = [cell.error for cell in cells if cell.method == "Once"]
+    assert "exit code 3" in errors[0]
+    assert all("cannot be prepared: FileExistsError" in error for error in errors[2:])
+
+
+def test_one_method_under_two_labels_is_done_once(run: Cli, tmp_path: Path) -> None:
+    assert run("Counted", "Counted").returncode == 0
+    assert len((tmp_path / "calls.txt").read_text().split()) == 3
+    cells = store.open_run(tmp_path / "r").cell_list()
+    assert Counter(cell.method for cell in cells if cell.status == "ok") == {"Counted": 6, "Counted-2": 6}
+    assert '"left": 0' in (tmp_path / "r" / "events.jsonl").read_text().splitlines()[-1]
+    assert damage.check(tmp_path / "r").damaged == []
+
+
+def test_parts_that_failed_in_other_places_make_the_whole(
+    run: Cli, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a part with an altered image is refused: in the whole, nobody would look at its content again."""
+    for name, black in (("one", "0.5"), ("two", "0 0.25")):
+        monkeypatch.setenv("BLACK", black)
+        assert run("Partly", "=--strengths", "=0,0.25,0.5", out=name).returncode == 0
+    done = cli("merge", "one", "two", "--out", "both", cwd=tmp_path)
+    assert "both: 9 ok, 0 failed, 0 missing" in done.stdout, done.stderr
+    assert damage.check(tmp_path / "both").damaged == []
+    file = next((tmp_path / "two" / "images").rglob("*.png"))
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1
+    file.write_bytes(data)
+    done = cli("merge", "one", "two", "--out", "no", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+    assert f"{file.name} is not what was written" in done.stderr
+    assert not (tmp_path / "no").exists()
 
 
 def test_memory_that_runs_out_halves_the_batch(run: Cli, tmp_path: Path) -> None:
