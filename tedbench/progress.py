@@ -97,6 +97,7 @@ class Progress:
         self.how: dict[str, dict[str, list[Any]]] = {}
         """Label → fact of `sweeps.EXECUTION` → its distinct values."""
         self._noted: tuple[str, dict[str, Any]] = ("", {})
+        self._unlisted: list[int] = []
         self.kept = self.kept_failed = self.redone = self.failed = 0
 
     def close(self) -> None:
@@ -128,12 +129,22 @@ class Progress:
             self.kept += 1
             self.kept_failed += failed > 0
             self._note(sweep, found.how)
+            self._unlisted += [at] if self.journal.find(sweep.key) is None else []
+
+    def relist(self) -> None:
+        """Have the journal say what it has lost and records say; before rows are written."""
+        for entry in filter(None, (sweeps.relisted(self.todo[at], self.out) for at in self._unlisted)):
+            self._list(entry)
+
+    def _list(self, entry: Entry) -> None:
+        self.journal.append(entry)
+        if self.asked.finished:
+            self.asked.finished(entry)
 
     @property
     def busy(self) -> list[int]:
         """Contenders with something left to do in this call."""
-        n = len(self.todo) // len(self.made)
-        return sorted({at // n for at in self._mine()})
+        return sorted({self._which(at) for at in self._mine()})
 
     def work(self, executor: Executor) -> None:
         """Do what is left: first what must be made, then what another seed's images are, or another label's.
@@ -153,8 +164,7 @@ class Progress:
         self._bar = tqdm(total=images, initial=images - left, desc="run", unit="image", disable=None)
         with self._bar:
             self._do(executor, (at for at in self._mine() if not self._is_twin(at) and not self._repeats(at)))
-            again = (at for at in self._mine() if not self._is_twin(at) and self._repeats(at))
-            self._do(executor, (at for at in again if not self._repeat(at)))
+            self._do(executor, (at for at in self._mine() if not self._is_twin(at) and not self._repeat(at)))
             self._do(executor, (at for at in self._mine() if not self._is_made(at)))
         self.log.write("end", left=self.images_left.total())
 
@@ -182,15 +192,13 @@ class Progress:
         )
 
     def _do(self, executor: Executor, places: Iterator[int]) -> None:
-        numbers = {one.label: at for at, one in enumerate(self.made)}
-
         def tasks() -> Iterator[Task]:
             for at in places:
                 sweep = self.todo[at]
                 lacks = self._found(sweep).lacks(sweep.contender.strengths, self.asked.retry_failed)
                 failed = f"{self.failed} failed, " if self.failed else ""
                 self._bar.set_postfix_str(f"{failed}{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
-                yield Task(numbers[sweep.contender.label], at, sweep.pair, sweep.seed, lacks)
+                yield Task(self._which(at), at, sweep.pair, sweep.seed, lacks)
 
         for task, outcome in executor.run(tasks()):
             sweep = self.todo[task.place]
@@ -207,14 +215,16 @@ class Progress:
         """Whether a sweep is another seed of a method that draws no noise."""
         return bool(at % self.seeds) and bool(getattr(self.todo[at].contender.method, "deterministic", False))
 
+    def _which(self, at: int) -> int:
+        return at // (len(self.todo) // len(self.made))
+
     def _is_twin(self, at: int) -> bool:
-        return at // (len(self.todo) // len(self.made)) in self._twins
+        return self._which(at) in self._twins
 
     def _is_made(self, at: int) -> bool:
         """Whether a twin has made in this call all that is asked for here."""
-        sweep = self.todo[at]
-        found = self._found(sweep)
-        if found.lacks(sweep.contender.strengths, retry_failed=False):
+        found = self._found(self.todo[at])
+        if found.lacks(self.todo[at].contender.strengths, retry_failed=False):
             return False
         self._count(at, found, self.left[at])
         return True
@@ -232,9 +242,7 @@ class Progress:
         return True
 
     def _enter(self, at: int, found: Found, entry: dict[str, Any], images: int) -> None:
-        self.journal.append(entry)
-        if self.asked.finished:
-            self.asked.finished(entry)
+        self._list(entry)
         self._count(at, found, images)
         if time.monotonic() > self._due:
             began = time.monotonic()
@@ -252,7 +260,8 @@ class Progress:
 
     def _found(self, sweep: Sweep) -> Found:
         """What of a sweep stands."""
-        entry, settled = self.journal.look_up(sweep.key)
+        listed, settled = self.journal.look_up(sweep.key)
+        entry = listed or sweeps.relisted(sweep, self.out)
         return sweeps.found(sweep, entry, self.out, settled) if entry else sweeps.NOTHING
 
     def _rows(self, sweep: Sweep) -> Mapping[float, Cell]:

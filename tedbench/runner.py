@@ -77,6 +77,7 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
             made = [_told(one, noted.get(at, {})) for at, one in enumerate(made)]
             with closing(Progress(place, Asked(made, dataset.pairs, config.seeds), how)) as progress:
                 progress.look()
+                progress.relist()
                 noted |= executor.prepare([at for at in progress.busy if at not in noted])
                 asked = _run(config, made, dataset, place, command, how.threads)
                 store.write_run(place, _executed(asked, made, noted, progress), dataset.pairs, progress.cells())
