@@ -16,6 +16,7 @@ import pytest
 from tedbench import damage, images, store
 
 FAULTY = """
+import enum
 import os
 import signal
 import time
@@ -26,7 +27,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from tedbench import images
+from tedbench import facts, images
 from tedbench.types import Strength
 
 SHARED = np.full(3, 100.0)  # as a model that several methods share
@@ -137,6 +138,15 @@ class Partly(Honest):
         return [Image.new("RGB", edit.size) if a in black else edit for a, edit in zip(strengths, edits)]
 
 
+class Wordy(Honest):
+    def fit(self, pair, seed):
+        class Stage(enum.IntEnum):
+            FIRST = 1
+
+        facts.note(stage=Stage.FIRST)
+        raise ValueError("x" * 10**6)
+
+
 class Counted(Honest):
     def fit(self, pair, seed):
         with Path("calls.txt").open("a") as file:
@@ -206,6 +216,17 @@ def test_what_a_method_starts_works_and_ends_with_it(run: Cli, tmp_path: Path) -
     assert [cell.error for cell in cells if cell.method == "Parental"] == ["", ""]
     assert all("timed out" in cell.error for cell in cells if cell.method == "Sleepy")
     assert all("SIGKILL" in cell.error for cell in cells if cell.method == "Survived")
+
+
+def test_an_error_of_a_million_letters_is_no_million_bytes(run: Cli, tmp_path: Path) -> None:
+    """And a number of a class that the method made in passing is a number."""
+    assert run("Wordy", "=--limit", "=1").returncode == 9
+    folder = store.open_run(tmp_path / "r")
+    record = folder.path / folder.cell_list()[0].facts
+    assert record.stat().st_size < 200_000
+    said = json.loads(record.read_text())
+    assert said["facts"] == {"stage": 1}
+    assert said["traceback"].endswith("xxx\n")
 
 
 def test_a_model_that_cannot_be_loaded_again_is_a_row(run: Cli, tmp_path: Path) -> None:
