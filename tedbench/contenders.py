@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,11 @@ class Contender:
         return keys.of_method(target, self.code, self.revision, {**known, **found})
 
     @property
+    def loads(self) -> str:
+        """The model that it was given, by which those are known that share one."""
+        return str(self.fields.get("model", ""))
+
+    @property
     def silent(self) -> bool:
         """Whether only loading tells which model it has."""
         return not self.revision and hasattr(self.method, "prepare")
@@ -105,7 +110,8 @@ def build(configs: Sequence[MethodConfig], fits: Path | None = None) -> list[Con
         taken = sorted(set(RESERVED) & set(fields))
         if taken:
             raise PluginError(f"method {config.spec!r}: a field cannot be called {taken[0]!r}; rename it in the class")
-        strengths = _strengths(name, method, knob, config.strengths)
+        with _told_where(config):
+            strengths = _strengths(name, method, knob, config.strengths)
         if fits is not None and _can_keep(config, fields):
             method = _built(replace(config, options={**config.options, "fits": str(fits)}))
         made.append(Contender(name, config.spec, method, strengths, fields, knob))
@@ -113,10 +119,16 @@ def build(configs: Sequence[MethodConfig], fits: Path | None = None) -> list[Con
 
 
 def _built(config: MethodConfig) -> Any:
+    with _told_where(config), contextlib.chdir("."):  # comes back here, wherever a module goes when it is imported
+        return registry.build("method", config.spec, config.options)
+
+
+@contextlib.contextmanager
+def _told_where(config: MethodConfig) -> Iterator[None]:
+    """An unknown field, or a value that cannot be: which of a file's tables says it."""
     try:
-        with contextlib.chdir("."):  # comes back here, wherever a module goes when it is imported
-            return registry.build("method", config.spec, config.options)
-    except UsageError as error:  # an unknown field, a value that cannot be: which of a file's tables says it
+        yield
+    except UsageError as error:
         if not config.where:
             raise
         raise UsageError(f"{config.where}: {error}") from error

@@ -141,7 +141,7 @@ def _check_journal(found: Checked, cells: Iterable[Cell]) -> None:
         asked, before = {cell.facts for cell in cells}, len(found.damaged)
         for record, key in _shown(keys.items()):
             entry = done.find(key)
-            if entry is not None:
+            if entry is not None and entry.get("record") == record:  # else another label's, made later, says it all
                 _check_entry(found, entry)
             found.unasked += bool(asked) and record not in asked and len(found.damaged) > before
             before = len(found.damaged)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 from tedbench.errors import StoreError, short
 
+LOOKS = 10
+"""Before a folder is called held: `tedbench status` holds one for a moment to see whether it is."""
 _HELD: set[int] = set()
 """Handles of locks that this process holds."""
 
@@ -98,7 +101,7 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     _HELD.add(handle)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        _lock(handle, wait=not busy)
         if not os.path.samestat(os.fstat(handle), folder.stat()):  # whoever held it has removed it: another's is there
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         yield
@@ -107,6 +110,17 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
     finally:
         _HELD.discard(handle)
         os.close(handle)
+
+
+def _lock(handle: int, wait: bool) -> None:
+    for left in reversed(range(1 if wait else LOOKS)):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            break
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.02)
 
 
 def _let_go() -> None:

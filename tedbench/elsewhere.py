@@ -17,7 +17,8 @@ from typing import Any
 from tedbench import environment, images
 from tedbench.contenders import Contender
 from tedbench.errors import ImageError, TedbenchError
-from tedbench.local import Local, Packed, Task, packed
+from tedbench.local import Local, Task
+from tedbench.packing import Packed, packed
 from tedbench.types import ImageFile
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tedbench import damage, disk, planning, runner, store, sweeps
+from tedbench import damage, disk, images, planning, runner, store, sweeps
 from tedbench.config import RunConfig
-from tedbench.errors import UsageError
+from tedbench.errors import StoreError, UsageError
 from tedbench.journal import Entry, Journal
 from tedbench.store import RunFolder
 from tedbench.types import Cell
@@ -68,16 +69,16 @@ def remove(found: Unasked, out: Path) -> None:
     Raises:
         StoreError: if a runner is at work there, or the disk cannot be written.
     """
-    gone, images = {one["key"] for one in found.entries}, set(found.files)
+    gone, files = {one["key"] for one in found.entries}, set(found.files)
     with runner.opened(out.absolute(), out):
         with Journal(out) as journal:
             kept = [entry for entry in journal.entries() if entry["key"] not in gone]
         disk.write_atomic(journal.path, disk.as_json_lines(kept))
         still = {name for entry in kept for name in (*_images(entry), entry["record"])}
         with disk.explained(out):
-            for name in sorted(images - still):
+            for name in sorted(files - still):
                 (out / name).unlink(missing_ok=True)
-            for folder in sorted({(out / name).parent for name in images}, reverse=True):
+            for folder in sorted({(out / name).parent for name in files}, reverse=True):
                 if not any(folder.iterdir()):
                     folder.rmdir()
 
@@ -112,7 +113,7 @@ def merge(folders: Sequence[Path], out: Path) -> RunFolder:
 
     Raises:
         UsageError: if there are fewer than two, or they were asked for different things.
-        StoreError: if one is no run, `out` exists, or the disk cannot be written.
+        StoreError: if one is no run or is damaged, `out` exists, or the disk cannot be written.
     """
     if len(folders) < 2:
         raise UsageError("merge takes two runs or more")
@@ -134,8 +135,11 @@ def _take(folder: Path, journal: Journal, out: Path) -> None:
     """Copy what another has not done, or not done well."""
     with Journal(folder) as theirs:
         for entry in tqdm(theirs.entries(), desc=f"merge {folder.name}", total=len(theirs), unit="sweep", disable=None):
-            if entry["key"] not in journal or _failed(journal.find(entry["key"])):
+            mine = journal.find(entry["key"])
+            if mine is None:
                 journal.append(_copied(entry, folder, out))
+            elif better := _better(mine, entry):
+                journal.append(_completed(mine, better, folder, out))
 
 
 def _check_same(one: RunFolder, other: RunFolder) -> None:
@@ -181,16 +185,17 @@ def _rows(runs: Sequence[RunFolder]) -> list[Cell]:
     return list(best.values())
 
 
+def _better(mine: Entry, theirs: Entry) -> list[dict[str, Any]]:
+    """Rows of images that the one has and the other has not."""
+    there = {row["strength"] for row in mine["cells"] if row["status"] == "ok"}
+    return [row for row in theirs["cells"] if row["status"] == "ok" and row["strength"] not in there]
+
+
 def _copied(entry: Entry, source: Path, out: Path) -> Entry:
-    rows = []
-    for row in entry["cells"]:
-        if row["status"] == "ok":
-            target = out / row["file"]
-            with disk.explained(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / row["file"], target)
-            row = {**row, **sweeps.look_of(target)}
-        rows.append(row)
+    rows = [_row_copied(row, source, out) for row in entry["cells"]]
+    fault = sweeps.record_fault(source / entry["record"], entry)
+    if fault:
+        raise _damaged(source, entry["record"], fault)
     record = out / entry["record"]
     with disk.explained(record):
         record.parent.mkdir(parents=True, exist_ok=True)
@@ -198,8 +203,39 @@ def _copied(entry: Entry, source: Path, out: Path) -> Entry:
     return {**entry, "record_ctime_ns": sweeps.look_of(record)["ctime_ns"], "cells": rows}
 
 
-def _failed(entry: Entry | None) -> bool:
-    return entry is None or any(row["status"] != "ok" for row in entry["cells"])
+def _completed(entry: Entry, better: Sequence[dict[str, Any]], source: Path, out: Path) -> Entry:
+    """An entry with images that it lacked; what its own method noted stays."""
+    rows = {row["strength"]: row for row in entry["cells"]}
+    rows |= {row["strength"]: _row_copied(row, source, out) for row in better}
+    placed = [rows[strength] for strength in sorted(rows)]
+    plain = [{key: value for key, value in row.items() if key not in sweeps.LOOK} for row in placed]
+    record = out / entry["record"]
+    data = disk.as_json({**disk.read_json(record), "cells": plain})
+    disk.write_atomic(record, data, durable=False)
+    return {**entry, "record_size": len(data), "record_sha256": images.sha256(data),
+            "record_ctime_ns": sweeps.look_of(record)["ctime_ns"], "cells": placed}  # fmt: skip
+
+
+def _row_copied(row: dict[str, Any], source: Path, out: Path) -> dict[str, Any]:
+    """A row with its image, which must be what was written: nobody looks at its content again."""
+    if row["status"] != "ok":
+        return row
+    try:
+        data = (source / row["file"]).read_bytes()
+    except OSError as error:
+        raise _damaged(source, row["file"], "is gone or cannot be read") from error
+    if images.sha256(data) != row["sha256"]:
+        raise _damaged(source, row["file"], "is not what was written (sha256 differs)")
+    target = out / row["file"]
+    with disk.explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return {**row, **sweeps.look_of(target)}
+
+
+def _damaged(run: Path, name: str, why: str) -> StoreError:
+    checked = f"tedbench verify {shlex.quote(str(run))}"
+    return StoreError(f"{run}/{name} {why}; mend it first: {checked}, then what made it again")
 
 
 def _images(entry: Entry) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -20,9 +19,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tedbench import errors, sources, worker
+from tedbench import errors, worker
 from tedbench.contenders import Contender
-from tedbench.errors import MethodError, PluginError, TedbenchError, short
+from tedbench.errors import MethodError, TedbenchError
+from tedbench.packing import Packed, packed
 from tedbench.types import EditPair
 from tedbench.worker import Outcome
 
@@ -48,43 +48,6 @@ class Task:
     strengths: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Packed:
-    """A contender on its way to a process that is not forked, or to another machine; unpacked when needed there."""
-
-    label: str
-    code: str
-    """See `Contender.code`: what is unpacked must run the same."""
-    data: bytes
-
-    def unpacked(self) -> Contender:
-        """The contender.
-
-        Raises:
-            MethodError: if it cannot be loaded, or is of other code than where it was packed.
-        """
-        try:
-            made: Contender = pickle.loads(self.data)
-        except Exception as error:  # a stranger's module is imported
-            raise MethodError(f"method {self.label!r} cannot be loaded: {short(error)}") from error
-        if sources.digest(type(made.method)) != self.code:
-            raise MethodError(f"the code of method {self.label!r} is not what the run began with; begin it again")
-        return made
-
-
-def packed(one: Contender) -> Packed:
-    """Pack a contender.
-
-    Raises:
-        PluginError: if that cannot be.
-    """
-    try:
-        return Packed(one.label, one.code, pickle.dumps(one))
-    except Exception as error:
-        why = f"{short(error)}; give it fields that can be pickled"
-        raise PluginError(f"method {one.label!r} cannot be sent to another process: {why}") from error
-
-
 class Local:
     """Does sweeps one after the other, each method in a process of its own.
 
@@ -102,11 +65,14 @@ class Local:
                                  for one in contenders)  # fmt: skip
         self._time_limit, self._threads, self._way = time_limit, threads, way
         self._process: Any = None
+        """Head of a group of its own: what a method starts ends with it."""
         self._pipe: Connection | None = None
         self._at: int | None = None
         """The contender whose process it is."""
         self._loaded: set[int] = set()
         """Contenders that the process has loaded."""
+        self._proved: set[int] = set()
+        """Those that any process here has loaded."""
 
     def prepare(self, at: Sequence[int]) -> dict[int, dict[str, Any]]:
         """Have methods load what they need, all of them before any is run.
@@ -117,15 +83,23 @@ class Local:
         Raises:
             TedbenchError: as a method is at fault; MethodError if its process ends meanwhile.
         """
-        noted = {}
-        for one in at:
-            self._for(None)
-            said = self._ask(("prepare", one), 0.0)
-            if isinstance(said, str):
-                raise MethodError(f"method {self._contenders[one].label!r} cannot be prepared: {said}")
-            noted[one] = said
-            self._loaded.add(one)
+        noted: dict[int, dict[str, Any]] = {}
+        loads = {one: self._contenders[one].loads for one in at}
+        # Two large models need not fit beside each other; the first method's comes last, and is there when it is run.
+        for model in reversed(dict.fromkeys(loads.values())):
+            if any(self._contenders[one].loads != model for one in self._loaded):
+                self.close()
+            noted |= {one: self._prepared(one) for one in at if loads[one] == model}
         return noted
+
+    def _prepared(self, one: int) -> dict[str, Any]:
+        self._for(None)
+        said = self._ask(("prepare", one), 0.0)
+        if isinstance(said, str):
+            raise MethodError(f"method {self._contenders[one].label!r} cannot be prepared: {said}")
+        self._note_loaded(one)
+        told: dict[str, Any] = said
+        return told
 
     def run(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Outcome]]:
         """Do tasks, in their order.
@@ -140,9 +114,9 @@ class Local:
         """Do one; raises as `run`."""
         self._for(task.at)
         # To begin a process and load a model is no image's time.
-        said = self._ask(("prepare", task.at), 0.0) if task.at not in self._loaded else None
+        said = self._ask(("prepare", task.at), 0.0, task.at in self._proved) if task.at not in self._loaded else None
         if not isinstance(said, str):
-            self._loaded.add(task.at)
+            self._note_loaded(task.at)
             said = self._ask(("do", task), self._time_limit * len(task.strengths))
         return worker.lost(task.strengths, said) if isinstance(said, str) else said
 
@@ -153,20 +127,24 @@ class Local:
     def stop(self) -> None:
         """End the process from another thread; the one that waits for it hears that it ended."""
         with suppress(OSError, ValueError, AttributeError):  # gone, buried, or not born yet
-            self._process.kill()
+            _kill(self._process)
 
     def close(self) -> None:
         """End the process, whatever it does."""
         if self._process is not None:
             with _ONE_AT_A_TIME:
                 with suppress(OSError):
-                    self._process.kill()
+                    _kill(self._process)
                 self._process.join()
                 self._process.close()
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = self._at = None
         self._loaded = set()
+
+    def _note_loaded(self, at: int) -> None:
+        self._loaded.add(at)
+        self._proved.add(at)
 
     def _for(self, at: int | None) -> None:
         """See to a process, for one contender alone; None for preparing, in one for all."""
@@ -190,8 +168,8 @@ class Local:
                 self._process.start()
             theirs.close()
 
-    def _ask(self, asked: tuple[str, Any], limit: float) -> Any:
-        """What the process says; as text why it says nothing, in which case it is gone.
+    def _ask(self, asked: tuple[str, Any], limit: float, forgiving: bool = False) -> Any:
+        """What the process says; as text why it says nothing, or why what could be loaded before now cannot.
 
         Raises:
             TedbenchError, KeyboardInterrupt: as it was raised there.
@@ -200,9 +178,11 @@ class Local:
         began = time.monotonic()
         try:
             pipe.send(asked)
-            if limit and not pipe.poll(limit):
-                self.close()
-                return f"timed out after {time.monotonic() - began:.0f} s; --time-limit allows more"
+            while not pipe.poll(min(ALIVE, max(0.0, began + limit - time.monotonic())) if limit else ALIVE):
+                if limit and time.monotonic() >= began + limit:
+                    self.close()
+                    return f"timed out after {time.monotonic() - began:.0f} s; --time-limit allows more"
+                self._check_alive(pipe)
             kind, said = pipe.recv()
         except (EOFError, OSError):
             with _ONE_AT_A_TIME:
@@ -212,9 +192,18 @@ class Local:
             return why
         if kind == "interrupted":
             raise KeyboardInterrupt
-        if kind == "raised":
+        if kind == "unprepared" and forgiving:
+            return said[1]
+        if kind in ("raised", "unprepared"):
             raise raised(*said)
         return said
+
+    def _check_alive(self, pipe: Any) -> None:
+        """A process that is dead says nothing, though what it started may hold its end of the pipe open."""
+        with _ONE_AT_A_TIME:
+            alive = self._process.is_alive()
+        if not alive and not pipe.poll(0):
+            raise EOFError
 
 
 @contextmanager
@@ -228,6 +217,13 @@ def counted(threads: int) -> Iterator[None]:
         for name, value in before.items():
             os.environ.pop(name, None)
             os.environ.update({name: value} if value is not None else {})
+
+
+def _kill(process: Any) -> None:
+    """End a process, and those that it started and that stayed in its group."""
+    with suppress(OSError):  # it has no group yet
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def _ended(code: int | None) -> str:
@@ -249,6 +245,9 @@ def raised(name: str, message: str) -> TedbenchError:
 
 def _serve(pipe: Connection, contenders: Sequence[Contender | Packed], asker: int, threads: int) -> None:
     """The process: answers until nobody asks any more."""
+    with suppress(OSError):
+        os.setpgid(0, 0)
+    multiprocessing.current_process().daemon = False  # a method may start processes, as loaders of data do
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides what Ctrl-C means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_outlive_nobody, args=(asker,), daemon=True).start()
@@ -271,7 +270,10 @@ def _answered(
         _pin(threads)
         one = contenders[at] if at not in ready else ready[at]
         one = one.unpacked() if isinstance(one, Packed) else one
-        noted = {} if at in ready else worker.prepared(one)
+        try:
+            noted = {} if at in ready else worker.prepared(one)
+        except TedbenchError as error:
+            return "unprepared", (type(error).__name__, str(error))
         ready[at] = one
         _pin(threads)  # again: to load it may have been what brought torch, or have set another number
         if kind == "prepare":
@@ -302,4 +304,6 @@ def _pin(threads: int) -> bool:
 def _outlive_nobody(asker: int) -> None:
     while os.getppid() == asker:
         time.sleep(ALIVE)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,14 @@ from tedbench.errors import MethodError
 from tedbench.journal import Entry, Journal
 from tedbench.local import Task
 from tedbench.onray import Wanted
-from tedbench.pool import TRIES, Executor
+from tedbench.pool import Executor
 from tedbench.sweeps import Asked, Found, Sweep
+from tedbench.tallying import Ran, Tally
 from tedbench.types import Cell
 from tedbench.watching import Watch
 
 EVERY = 30.0
 """Seconds between two writings of cells.jsonl, or twenty times what the last one took: a large one takes seconds."""
-NAMED = 10
-"""Failures that a summary names; all of them are in cells.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -53,47 +53,23 @@ class How:
     """Told of each entry of the journal when it counts."""
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a run did."""
-
-    out: Path
-    asked: int
-    """Images."""
-    ok: int
-    failed: tuple[str, ...]
-    """One line for each of the first sweeps with failures, now or earlier."""
-    failed_sweeps: int
-    failed_images: int
-    kept: int
-    """Sweeps done by an earlier call."""
-    kept_failed: int
-    """Those of them with failures, which were not tried again."""
-    redone: int
-    """Sweeps done again, since their record or images were damaged."""
-    kinds: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Kind of failure → images."""
-
-    @property
-    def missing(self) -> int:
-        """Images that were not tried yet: of other shards, or since the run was interrupted."""
-        return self.asked - self.ok - self.failed_images
-
-
 class Progress:
-    """The sweeps of a run, and which are left. In memory is a byte a sweep, and what the journal needs."""
+    """The sweeps of a run, and which are left. In memory are two bytes a sweep, and what the journal needs."""
 
     def __init__(self, out: Path, todo: Asked, how: How) -> None:
         self.out, self.todo, self.asked = out, todo, how
         self.made, self.seeds = todo.made, len(todo.seeds)
         self.journal = Journal(out)
-        self.left = bytearray(len(todo))
-        """By place in `todo`: 1 where something is to be done."""
+        self.left = array("H", bytes(2 * len(todo)))
+        """By place in `todo`: images to be done."""
+        self._twins = {at for at, one in enumerate(self.made) if one.key in {other.key for other in self.made[:at]}}
+        """Contenders that are another under a second label: what that one makes is theirs."""
         self.images_left, self.images_failed = Counter[str](), Counter[str]()
         """Label → images to be done; those that failed, and will not be tried again."""
         self.how: dict[str, dict[str, list[Any]]] = {}
         """Label → fact of `sweeps.EXECUTION` → its distinct values."""
         self._noted: tuple[str, dict[str, Any]] = ("", {})
+        self._unlisted: list[int] = []
         self.kept = self.kept_failed = self.redone = self.failed = 0
 
     def close(self) -> None:
@@ -118,22 +94,37 @@ class Progress:
         failed = sum(cell.status == "failed" and s not in lacks for s, cell in found.cells.items())
         self.images_failed[label] += failed
         if lacks:
-            self.left[at] = 1
+            self.left[at] = len(lacks)
             self.images_left[label] += len(lacks)
             self.redone += found.damaged
         else:
             self.kept += 1
             self.kept_failed += failed > 0
             self._note(sweep, found.how)
+            self._unlisted.append(at)
+
+    def relist(self) -> None:
+        """Have the journal say what it has lost and records say, and how a copy's files look; before rows are written.
+
+        Without that, each run on a copy would read every image again to know it.
+        """
+        for sweep in map(self.todo.__getitem__, self._unlisted):
+            entry = sweeps.relisted(sweep, self.out)
+            if entry is not None and entry != self.journal.find(sweep.key):
+                self._list(entry)
+
+    def _list(self, entry: Entry) -> None:
+        self.journal.append(entry)
+        if self.asked.finished:
+            self.asked.finished(entry)
 
     @property
     def busy(self) -> list[int]:
         """Contenders with something left to do in this call."""
-        n = len(self.todo) // len(self.made)
-        return sorted({at // n for at in self._mine()})
+        return sorted({self._which(at) for at in self._mine()})
 
     def work(self, executor: Executor) -> None:
-        """Do what is left: first what must be made, then what another seed's images are.
+        """Do what is left: first what must be made, then what another seed's images are, or another label's.
 
         Raises:
             MethodError: at the first failure, where that was asked for.
@@ -149,9 +140,14 @@ class Progress:
         self._due = time.monotonic() + EVERY
         self._bar = tqdm(total=images, initial=images - left, desc="run", unit="image", disable=None)
         with self._bar:
-            self._do(executor, (at for at in self._mine() if not self._repeats(at)))
-            for at in filter(self._repeats, self._mine()):
-                self._repeat(at)  # here, since it writes: an executor may look for its tasks in other threads
+            self._do(executor, (at for at in self._mine() if not self._is_twin(at) and not self._repeats(at)))
+            # What writes is done here, in one thread: an executor may look for its tasks in others.
+            for at in self._mine():
+                if self._repeats(at) and not self._is_twin(at):
+                    self._repeat(at)
+            self._do(executor, (at for at in self._mine() if not self._is_twin(at)))
+            for at in self._mine():
+                self._share(at)
             self._do(executor, self._mine())
         self.log.write("end", left=self.images_left.total())
 
@@ -164,7 +160,7 @@ class Progress:
 
     def write(self) -> Ran:
         """Write cells.jsonl, and say what there is now."""
-        tally = _Tally()
+        tally = Tally()
         store.write_cells(self.out, tally.counted(self.cells()))
         counts = {"kept": self.kept, "kept_failed": self.kept_failed, "redone": self.redone}
         return Ran(
@@ -179,15 +175,13 @@ class Progress:
         )
 
     def _do(self, executor: Executor, places: Iterator[int]) -> None:
-        numbers = {one.label: at for at, one in enumerate(self.made)}
-
         def tasks() -> Iterator[Task]:
             for at in places:
                 sweep = self.todo[at]
                 lacks = self._found(sweep).lacks(sweep.contender.strengths, self.asked.retry_failed)
                 failed = f"{self.failed} failed, " if self.failed else ""
                 self._bar.set_postfix_str(f"{failed}{sweep.contender.label} {sweep.pair.uid[:30]}", refresh=True)
-                yield Task(numbers[sweep.contender.label], at, sweep.pair, sweep.seed, lacks)
+                yield Task(self._which(at), at, sweep.pair, sweep.seed, lacks)
 
         for task, outcome in executor.run(tasks()):
             sweep = self.todo[task.place]
@@ -204,6 +198,18 @@ class Progress:
         """Whether a sweep is another seed of a method that draws no noise."""
         return bool(at % self.seeds) and bool(getattr(self.todo[at].contender.method, "deterministic", False))
 
+    def _which(self, at: int) -> int:
+        return at // (len(self.todo) // len(self.made))
+
+    def _is_twin(self, at: int) -> bool:
+        return self._which(at) in self._twins
+
+    def _share(self, at: int) -> None:
+        """Count a twin's sweep as done where all that it is asked for was made in this call."""
+        found = self._found(self.todo[at])
+        if not found.lacks(self.todo[at].contender.strengths, retry_failed=False):
+            self._count(at, found, self.left[at])
+
     def _repeat(self, at: int) -> None:
         """Take the first seed's images, where all are there."""
         first = at - at % self.seeds
@@ -216,23 +222,26 @@ class Progress:
         self._enter(at, *sweeps.repeat(sweep, made, self.out), len(lacks))
 
     def _enter(self, at: int, found: Found, entry: dict[str, Any], images: int) -> None:
-        sweep = self.todo[at]
-        self.journal.append(entry)
-        if self.asked.finished:
-            self.asked.finished(entry)
-        self.left[at] = 0
-        self.images_left[sweep.contender.label] -= images
-        self._note(sweep, found.how)
-        self._bar.update(images)
-        self.log.write("sweep", sweep=sweep.name, key=sweep.key, images=images)
+        self._list(entry)
+        self._count(at, found, images)
         if time.monotonic() > self._due:
             began = time.monotonic()
             store.write_cells(self.out, self.cells())
             self._due = time.monotonic() + max(EVERY, 20 * (time.monotonic() - began))
 
+    def _count(self, at: int, found: Found, images: int) -> None:
+        """Note that a sweep is done."""
+        sweep = self.todo[at]
+        self.left[at] = 0
+        self.images_left[sweep.contender.label] -= images
+        self._note(sweep, found.how)
+        self._bar.update(images)
+        self.log.write("sweep", sweep=sweep.name, key=sweep.key, images=images)
+
     def _found(self, sweep: Sweep) -> Found:
         """What of a sweep stands."""
-        entry, settled = self.journal.look_up(sweep.key)
+        listed, settled = self.journal.look_up(sweep.key)
+        entry = listed or sweeps.relisted(sweep, self.out)
         return sweeps.found(sweep, entry, self.out, settled) if entry else sweeps.NOTHING
 
     def _rows(self, sweep: Sweep) -> Mapping[float, Cell]:
@@ -252,41 +261,3 @@ class Progress:
         for name, value in how.items():
             if value not in kept.setdefault(name, []):
                 kept[name].append(value)
-
-
-class _Tally:
-    """Rows, counted as they pass."""
-
-    def __init__(self) -> None:
-        self.status, self.kinds = Counter[str](), Counter[str]()
-        self.named: list[str] = []
-        self.failed_sweeps = 0
-
-    def counted(self, cells: Iterable[Cell]) -> Iterator[Cell]:
-        last = ""
-        for cell in cells:
-            self.status[cell.status] += 1
-            if cell.status == "failed":
-                self.kinds[failure(cell.error)] += 1
-                name = f"{cell.method}/{cell.uid}/s{cell.seed}"
-                if name != last:
-                    self.failed_sweeps, last = self.failed_sweeps + 1, name
-                    self.named += [f"{name}: {cell.error}"] if len(self.named) < NAMED else []
-            yield cell
-
-
-def failure(error: str) -> str:
-    """The kind of a failure: an error's class, or what the suite calls it."""
-    known = {
-        "timed out": "timed out",
-        "the method's process": "process ended",
-        f"{TRIES} workers were lost": "workers lost",
-        "ImageError: the image is black": "black",
-        "the image is black": "black",
-    }
-    for start, kind in known.items():
-        if error.startswith(start):
-            return kind
-    if "a sweep is of one size" in error or "each side needs" in error:
-        return "wrong size"
-    return error.partition(":")[0][:40]

@@ -26,8 +26,9 @@ from tedbench.config import RunConfig
 from tedbench.contenders import Contender
 from tedbench.errors import StoreError, UsageError
 from tedbench.pool import Executor
-from tedbench.progress import How, Progress, Ran
+from tedbench.progress import How, Progress
 from tedbench.sweeps import Asked
+from tedbench.tallying import Ran
 from tedbench.types import Dataset, Run
 
 AS_USUAL = How()
@@ -77,6 +78,7 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
             made = [_told(one, noted.get(at, {})) for at, one in enumerate(made)]
             with closing(Progress(place, Asked(made, dataset.pairs, config.seeds), how)) as progress:
                 progress.look()
+                progress.relist()
                 noted |= executor.prepare([at for at in progress.busy if at not in noted])
                 asked = _run(config, made, dataset, place, command, how.threads)
                 store.write_run(place, _executed(asked, made, noted, progress), dataset.pairs, progress.cells())

@@ -1,7 +1,8 @@
 """Which code a class runs: its module, and every module of its own project that this one imports, inside functions too.
 
 Own are the modules of the same top-level package; and where the package is not installed but lies in a folder, as a
-user's `mine.py` does, its neighbours in that folder. What comes from elsewhere has versions, which a run records.
+user's `mine.py` does, its neighbours in that folder, but not an environment that lies there too. What comes from
+elsewhere has versions, which a run records.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib.util
 import inspect
 import sysconfig
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +62,19 @@ def _root(module: str, path: Path) -> Path | None:
     """The folder whose modules are neighbours; None where everything installed is."""
     depth = module.count(".") + (path.name == "__init__.py")
     root = path.parents[min(depth, len(path.parents) - 1)]
+    return None if _is_shared(root) else root
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether a folder holds, or lies among, what is installed."""
     shared = {Path(sysconfig.get_path(kind)).resolve() for kind in ("stdlib", "purelib", "platlib")}
-    return None if root.resolve() in shared or "site-packages" in root.parts else root
+    return not shared.isdisjoint((folder.resolve(), *folder.resolve().parents)) or "site-packages" in folder.parts
 
 
 def _stands_in(top: str, root: Path | None) -> bool:
-    path = _file(top) if root else None
-    return path is not None and root in path.parents
+    """Whether a top-level module or package is a neighbour, with an `__init__.py` or without."""
+    place = _place(top) if root else None
+    return place is not None and root in place.parents and not _is_shared(place.parent)
 
 
 @functools.cache
@@ -102,9 +110,21 @@ def _base(node: ast.ImportFrom, package: str) -> str:
 @functools.cache
 def _file(module: str) -> Path | None:
     """The file of a module, without importing it; None for what is none, or is written in no Python."""
-    try:
-        spec = importlib.util.find_spec(module) if module else None
-    except (ImportError, AttributeError, ValueError):
-        return None
+    spec = _spec(module)
     origin = spec.origin if spec else None
     return Path(origin) if origin and origin.endswith(".py") else None
+
+
+@functools.cache
+def _place(top: str) -> Path | None:
+    """The file of a module, or the folder of a package that has no `__init__.py`."""
+    spec = _spec(top)
+    inside = list(spec.submodule_search_locations or ()) if spec else []
+    return _file(top) or (Path(inside[0]) if inside else None)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(module) if module else None
+    except (ImportError, AttributeError, ValueError):
+        return None

@@ -1,7 +1,8 @@
 """One sweep: a method fits one pair with one seed, then edits it at every strength that is not there yet.
 
 Its images are written first, its record next, its line in the journal last: what has a line is done. Images carry the
-sweep's key, so that those of another configuration stay beside them and are told apart.
+sweep's key, so that those of another configuration stay beside them and are told apart. Where the journal itself is
+lost, or lines of it, records say what was done.
 """
 
 from __future__ import annotations
@@ -185,6 +186,20 @@ def record_fault(path: Path, entry: Entry) -> str:
         return f"cannot be read ({short(error)})"
 
 
+def relisted(sweep: Sweep, out: Path) -> Entry | None:
+    """An entry made anew of what stands of a sweep's record, where the journal has lost it; None where nothing does."""
+    try:
+        data = (out / sweep.record).read_bytes()
+        said = json.loads(data)
+        cells = [{**row, **_look_again(out, row)} for row in said["cells"]]
+        how = {name: said["facts"][name] for name in EXECUTION if name in said["facts"]}
+        if said["key"] != sweep.key or not cells:
+            return None
+    except (AttributeError, OSError, KeyError, TypeError, ValueError):
+        return None
+    return _entry(sweep, data, how, cells, out)
+
+
 def rows(sweep: Sweep, entry: Entry | None) -> dict[float, Cell]:
     """The rows of an entry, by strength, whether they stand or not."""
     try:
@@ -250,11 +265,14 @@ def _entered(
     _write(out / sweep.record, record)
     how = {name: facts[name] for name in EXECUTION if name in facts}
     placed = [{**row, **look_of(out / row["file"])} if row["status"] == "ok" else row for row in rows]
-    entry = {"key": sweep.key, "record": sweep.record, "record_size": len(record),
-             "record_sha256": images.sha256(record), "record_ctime_ns": look_of(out / sweep.record)["ctime_ns"],
-             "how": how, "cells": placed}  # fmt: skip
     cells = {float(row["strength"]): _cell(sweep, row, sweep.record) for row in rows}
-    return Found(cells, how), entry
+    return Found(cells, how), _entry(sweep, record, how, placed, out)
+
+
+def _entry(sweep: Sweep, record: bytes, how: Mapping[str, Any], cells: Sequence[Mapping[str, Any]], out: Path) -> Entry:
+    return {"key": sweep.key, "record": sweep.record, "record_size": len(record),
+            "record_sha256": images.sha256(record), "record_ctime_ns": look_of(out / sweep.record)["ctime_ns"],
+            "how": how, "cells": cells}  # fmt: skip
 
 
 def _cell(sweep: Sweep, row: Mapping[str, Any], record: str) -> Cell:
@@ -273,6 +291,15 @@ def look_of(path: Path) -> dict[str, int]:
     with disk.explained(path):
         stat = path.stat()
     return {"size": stat.st_size, "ctime_ns": stat.st_ctime_ns}
+
+
+def _look_again(out: Path, row: Mapping[str, Any]) -> dict[str, int]:
+    """See `look_of`; of an image that is not what its row says, what no file looks like."""
+    if row["status"] != "ok":
+        return {}
+    path = out / row["file"]
+    whole = path.is_file() and images.sha256(path.read_bytes()) == row["sha256"]
+    return look_of(path) if whole else {"size": 0, "ctime_ns": 0}
 
 
 def _stands(path: Path, row: Mapping[str, Any], settled: bool) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
-import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tedbench import models, naming, ranges, registry
+from tedbench import datasets, models, naming, ranges, registry
 from tedbench.config import MethodConfig, RunConfig
 from tedbench.datasets.manifest import read_text
 from tedbench.errors import PluginError, TedbenchError, UsageError, short
@@ -60,8 +60,10 @@ def read(path: Path) -> RunConfig:
     wrong: list[str] = []
     methods = [_collected(wrong, _method, path, text, at, method) for at, method in enumerate(raw.methods)]
     seeds = _collected(wrong, ranges.seeds, raw.seeds, _place(path, text, ("seeds",)))
-    for key, check in (("metrics", _check_metric), ("devices", models.check_device)):
-        for name in getattr(raw, key):
+    for key, check in (("dataset", datasets.check_name), ("source", datasets.check_source), ("metrics", _check_metric),
+                       ("devices", models.check_device)):  # fmt: skip
+        given = getattr(raw, key)
+        for name in given if isinstance(given, list) else [given]:
             _collected(wrong, _placed, check, name, _place(path, text, (key,)))
     if wrong:
         raise UsageError("; ".join(wrong))
@@ -83,7 +85,7 @@ def read(path: Path) -> RunConfig:
 
 
 def _check_metric(spec: str) -> None:
-    registry.find("metric", registry.parse(spec)[0])
+    registry.make("metric", spec)
 
 
 def _placed(check: Callable[[str], None], text: str, place: str) -> None:
@@ -162,20 +164,40 @@ def _mistake(one: Any, keys: tuple[Any, ...], place: str) -> str:
 
 
 def _place(path: Path, text: str, keys: tuple[Any, ...]) -> str:
-    """`FILE, line 3, methods 2 strengths`; without the line where the key is not written plainly."""
+    """`FILE, line 3, methods 2 strengths`; without the line where nothing of it is written."""
     shown = " ".join(str(key + 1) if isinstance(key, int) else str(key) for key in keys)
     line = _line(text, keys)
     return f"{path}, line {line}, {shown}" if line else f"{path}, {shown}"
 
 
 def _line(text: str, keys: tuple[Any, ...]) -> int:
-    """The line that a key stands in, or where the table of a number begins, from 1; 0 if it is not found."""
-    table, key = -1, str(keys[-1])
-    wanted = next((part for part in keys if isinstance(part, int)), -1)
-    for number, line in enumerate(text.splitlines(), start=1):
-        table += bool(re.match(r"\s*\[\[\s*methods\s*\]\]", line))
-        if table == wanted and isinstance(keys[-1], int):
-            return number
-        if table == wanted and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
-            return number
-    return 0
+    """The line where a key is written, or else what it would stand in, from 1; 0 where there is neither."""
+    begins = _begins(text)
+    return next((begins[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in begins), 0)
+
+
+@functools.lru_cache(maxsize=2)
+def _begins(text: str) -> dict[tuple[Any, ...], int]:
+    """Keys → the line that each begins in, however it is written: what a file says one statement earlier lacks it."""
+    lines, begins, first = text.replace("\r\n", "\n").split("\n"), dict[tuple[Any, ...], int](), 1
+    for number in range(1, len(lines) + 1):
+        start = "\n".join(lines[:number])
+        for end in ("", "\n]"):  # the second is within a list, such as one of inline tables
+            try:
+                said = tomllib.loads(start + end)
+            except tomllib.TOMLDecodeError:
+                continue
+            for keys in _keys(said):
+                begins.setdefault(keys, number if end else first)
+            first = first if end else number + 1
+            break
+    return begins
+
+
+def _keys(said: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Keys of a file, tables of methods and their keys; a key deeper down belongs to the one that it stands in."""
+    for key, value in said.items():
+        yield (key,)
+        for at, table in enumerate(value if key == "methods" and isinstance(value, list) else []):
+            yield key, at
+            yield from ((key, at, inner) for inner in (table if isinstance(table, dict) else {}))

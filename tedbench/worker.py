@@ -23,6 +23,8 @@ from tedbench.types import EditPair
 
 NO_MEMORY = ("MemoryError", "OutOfMemoryError")
 """Names of the errors that mean it, Python's and torch's."""
+TRACE = 100_000
+"""Characters of a traceback that are kept, its end: a message can be of any length, and records are many."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Outcome:
 def lost(strengths: Sequence[float], why: str, trace: str = "", noted: Mapping[str, Any] | None = None) -> Outcome:
     """The outcome of a sweep of which nothing came."""
     n = len(strengths)
-    return Outcome(tuple(strengths), (None,) * n, (why,) * n, kept(noted or {}), _text(trace))
+    return Outcome(tuple(strengths), (None,) * n, (why,) * n, kept(noted or {}), _text(trace[-TRACE:]))
 
 
 def do(contender: Contender, pair: EditPair, seed: int, strengths: Sequence[float]) -> Outcome:
@@ -158,8 +160,10 @@ def kept(noted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return int(value)  # of an enumeration, say, that another process does not know
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, float):

@@ -168,6 +168,18 @@ def test_a_file_says_what_flags_say(tmp_path: Path) -> None:
         ('[[methods]]\nname = "identity"\n[other]\na = 1', "other: no such key"),
         ('metrics = ["lpips-alx"]\n[[methods]]\nname = "identity"', "line 1, metrics: no metric named 'lpips-alx'"),
         ('metrics = "psnr"\n[[methods]]\nname = "identity"', "line 1, metrics: Input should be a valid list"),
+        ('\nmethods = [{name = "sdedt"}]', "line 2, methods 1 name: no method named 'sdedt'"),
+        (
+            'methods = [\n  {name = "identity"},\n  # second\n  {name = "sdedit", steps = "many"},\n]',
+            "line 4, methods 2 steps: 'sdedit': steps='many'",
+        ),
+        ('\ndataset.name = "x"\n[[methods]]\nname = "identity"', "line 2, dataset: Input should be a valid string"),
+        ('captions = """\nseeds = 3\n"""\nseeds = "a"\n[[methods]]\nname = "identity"', "line 4, seeds"),
+        ('[[methods]]\r\nname = "sdedit"\r\n[methods.steps]\r\nx = 1', "line 3, methods 1 steps"),
+        ('[[ "methods" ]]\nname = "identity"\n"strengths" = "1:0:1"', "line 3, methods 1 strengths"),
+        ('\ndataset = "foldr"\n[[methods]]\nname = "identity"', "line 2, dataset: no data set named 'foldr'. Did you"),
+        ('source = "hubb"\n[[methods]]\nname = "identity"', "line 1, source: no data source named 'hubb'"),
+        ('metrics = ["psnr@abc"]\n[[methods]]\nname = "identity"', "line 1, metrics: 'psnr@abc': size='abc'"),
         ('devices = ["cuda:0", "gpu"]\n[[methods]]\nname = "identity"', "line 1, devices: no device 'gpu'"),
     ],
 )
@@ -208,10 +220,11 @@ def test_a_field_that_is_none_is_told_with_its_file_and_table(tmp_path: Path) ->
 
 
 def test_what_only_the_class_can_refuse_is_told_with_its_table(tmp_path: Path) -> None:
-    path = toml(tmp_path, 'limit = 1\n[[methods]]\nname = "sdedit"\nmodel = "tiny-sd1"\nsteps = 0\n')
-    with pytest.raises(UsageError) as caught:
-        contenders.build(tomlfile.read(path).methods)
-    assert str(caught.value).startswith(f"{path}, line 2, methods 1: ")
+    for line in ("steps = 0", "strengths = [0, 2]"):
+        path = toml(tmp_path, f'limit = 1\n[[methods]]\nname = "sdedit"\nmodel = "tiny-sd1"\n{line}\n')
+        with pytest.raises(UsageError) as caught:
+            contenders.build(tomlfile.read(path).methods)
+        assert str(caught.value).startswith(f"{path}, line 2, methods 1: ")
 
 
 @given(st.text('[]=".#\nmethodsnalib0,' + "'", max_size=60))

@@ -178,9 +178,26 @@ def test_a_line_of_the_journal(world: Path, spoil: Callable[[bytes], bytes]) -> 
     assert found
     assert {one.partition(" ")[0] for one in found} <= {journal.NAME, "cells.jsonl", cell.facts}
     made()
-    assert [line.split()[0] for line in calls()] == [cell.uid]
+    lost = journal.read(spoil(lines[at]))[0] is None  # then its record says it all
+    assert [line.split()[0] for line in calls()] == ([] if lost else [cell.uid])
     assert named() == []
     assert pictures() == first
+
+
+def test_a_journal_that_is_lost(world: Path) -> None:
+    """Records say what was done; what is altered or gone meanwhile is done again, and nothing else."""
+    first, cells = pictures(), store.open_run(OUT).cell_list()
+    (OUT / journal.NAME).unlink()
+    flip(OUT / cells[0].file, 100)
+    (OUT / cells[3].file).unlink()
+    (OUT / cells[4].facts).write_text("{")
+    made()
+    assert [line.split()[0] for line in calls()] == [cells[0].uid, cells[3].uid, cells[4].uid]
+    assert named() == []
+    assert (made().redone, calls()) == (0, [])
+    assert pictures() == first
+    made(seeds=(7,), limit=2)
+    assert calls() == []
 
 
 def test_what_is_not_asked_for_any_more(world: Path) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tedbench import images, store
+from tedbench import damage, images, store
 
 FAULTY = """
+import enum
 import os
 import signal
 import time
@@ -25,7 +28,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
-from tedbench import images
+from tedbench import facts, images
 from tedbench.types import Strength
 
 SHARED = np.full(3, 100.0)  # as a model that several methods share
@@ -97,12 +100,80 @@ class Hungry(Honest):
         return super().edit(pair, state, strengths, seed)
 
 
+class Parental(Honest):
+    def fit(self, pair, seed):
+        import multiprocessing
+
+        child = multiprocessing.get_context("fork").Process(target=Path("child.txt").touch)
+        child.start()
+        child.join()
+
+
+class Sleepy(Honest):
+    def fit(self, pair, seed):
+        import subprocess
+
+        subprocess.run(["sleep", "60"], check=False)
+
+
+class Survived(Honest):
+    def fit(self, pair, seed):
+        if not os.fork():
+            time.sleep(60)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Once(Honest):
+    def prepare(self):
+        Path("loaded.txt").open("x").close()
+
+    def fit(self, pair, seed):
+        os._exit(3)
+
+
+class Partly(Honest):
+    def edit(self, pair, state, strengths, seed):
+        black = [float(text) for text in os.environ["BLACK"].split()]
+        edits = super().edit(pair, state, strengths, seed)
+        return [Image.new("RGB", edit.size) if a in black else edit for a, edit in zip(strengths, edits)]
+
+
+class Wordy(Honest):
+    def fit(self, pair, seed):
+        class Stage(enum.IntEnum):
+            FIRST = 1
+
+        facts.note(stage=Stage.FIRST)
+        raise ValueError("x" * 10**6)
+
+
 class Counted(Honest):
     def fit(self, pair, seed):
         with Path("calls.txt").open("a") as file:
             print(pair.uid, file=file)
 """
 
+MODELS = """
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from faulty import Honest
+
+
+@dataclass(frozen=True)
+class One(Honest):
+    model: str = ""
+
+    def prepare(self):
+        with Path("loaded.txt").open("a") as file:
+            print(type(self).__name__, self.model, os.getpid(), file=file)
+
+
+class Two(One):
+    pass
+"""
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -156,6 +227,67 @@ def test_one_run_with_every_fault(run: Cli, tmp_path: Path, executor: str) -> No
     assert Counter(event["event"] for event in events) == {"begin": 1, "sweep": 27, "failed": 18, "end": 1}
 
 
+def test_what_a_method_starts_works_and_ends_with_it(run: Cli, tmp_path: Path) -> None:
+    """Also where it is the method that ends, and what it started holds on to the pipe."""
+    began = time.monotonic()
+    assert run("Parental", "Sleepy", "Survived", "=--time-limit", "=2", "=--limit", "=1").returncode == 0
+    assert time.monotonic() - began < 30  # what lived on would hold the output open for a minute
+    assert (tmp_path / "child.txt").exists()
+    cells = store.open_run(tmp_path / "r").cell_list()
+    assert [cell.error for cell in cells if cell.method == "Parental"] == ["", ""]
+    assert all("timed out" in cell.error for cell in cells if cell.method == "Sleepy")
+    assert all("SIGKILL" in cell.error for cell in cells if cell.method == "Survived")
+
+
+def test_an_error_of_a_million_letters_is_no_million_bytes(run: Cli, tmp_path: Path) -> None:
+    """And a number of a class that the method made in passing is a number."""
+    assert run("Wordy", "=--limit", "=1").returncode == 9
+    folder = store.open_run(tmp_path / "r")
+    record = folder.path / folder.cell_list()[0].facts
+    assert record.stat().st_size < 200_000
+    said = json.loads(record.read_text())
+    assert said["facts"] == {"stage": 1}
+    assert said["traceback"].endswith("xxx\n")
+
+
+def test_a_model_that_cannot_be_loaded_again_is_a_row(run: Cli, tmp_path: Path) -> None:
+    assert run("Once", "Honest").returncode == 0
+    cells = store.open_run(tmp_path / "r").cell_list()
+    assert Counter(cell.status for cell in cells if cell.method == "Honest") == {"ok": 6}
+    errors = [cell.error for cell in cells if cell.method == "Once"]
+    assert "exit code 3" in errors[0]
+    assert all("cannot be prepared: FileExistsError" in error for error in errors[2:])
+
+
+def test_one_method_under_two_labels_is_done_once(run: Cli, tmp_path: Path) -> None:
+    assert run("Counted", "Counted").returncode == 0
+    assert len((tmp_path / "calls.txt").read_text().split()) == 3
+    cells = store.open_run(tmp_path / "r").cell_list()
+    assert Counter(cell.method for cell in cells if cell.status == "ok") == {"Counted": 6, "Counted-2": 6}
+    assert '"left": 0' in (tmp_path / "r" / "events.jsonl").read_text().splitlines()[-1]
+    assert damage.check(tmp_path / "r").damaged == []
+
+
+def test_parts_that_failed_in_other_places_make_the_whole(
+    run: Cli, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a part with an altered image is refused: in the whole, nobody would look at its content again."""
+    for name, black in (("one", "0.5"), ("two", "0 0.25")):
+        monkeypatch.setenv("BLACK", black)
+        assert run("Partly", "=--strengths", "=0,0.25,0.5", out=name).returncode == 0
+    done = cli("merge", "one", "two", "--out", "both", cwd=tmp_path)
+    assert "both: 9 ok, 0 failed, 0 missing" in done.stdout, done.stderr
+    assert damage.check(tmp_path / "both").damaged == []
+    file = next((tmp_path / "two" / "images").rglob("*.png"))
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1
+    file.write_bytes(data)
+    done = cli("merge", "one", "two", "--out", "no", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (6, 1)
+    assert f"{file.name} is not what was written" in done.stderr
+    assert not (tmp_path / "no").exists()
+
+
 def test_memory_that_runs_out_halves_the_batch(run: Cli, tmp_path: Path) -> None:
     done = run("Hungry", "=--strengths", "=0,0.25,0.5,0.75,1")
     assert (done.returncode, done.stderr) == (0, "")
@@ -200,6 +332,31 @@ def test_shards_make_the_whole_and_others_are_refused(run: Cli, cli: Cli, tmp_pa
     assert run("Counted", "=--shard=3/2").returncode == 2
 
 
+def test_models_that_differ_are_never_loaded_side_by_side(run: Cli, tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text(MODELS)
+    named = ("one?model=a", "one?model=b", "two?model=a")
+    methods = [f"=--method=models:{one[:3].capitalize()}{one[3:]}" for one in named]
+    done = run(*methods)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in (tmp_path / "loaded.txt").read_text().splitlines()]
+    by = {process: {model for _, model, where in lines if where == process} for process in {line[2] for line in lines}}
+    assert all(len(models) == 1 for models in by.values()), lines
+    assert [line[:2] for line in lines][:3] == [["One", "b"], ["One", "a"], ["Two", "a"]]
+    assert lines[1][2] == lines[2][2]  # of one model, in one process
+
+
+def test_a_copy_is_read_once_and_known_again(run: Cli, tmp_path: Path) -> None:
+    assert run("Counted").returncode == 0
+    shutil.copytree(tmp_path / "r", tmp_path / "copy")  # with other times
+    journal = tmp_path / "copy" / "sweeps" / "done.jsonl"
+    before = journal.read_text().count('"key"')
+    assert run("Counted", out="copy").returncode == 0
+    assert journal.read_text().count('"key"') == 2 * before  # how its files look now
+    assert run("Counted", out="copy").returncode == 0
+    assert journal.read_text().count('"key"') == 2 * before
+    assert len((tmp_path / "calls.txt").read_text().split()) == 3
+
+
 def test_what_is_damaged_is_told_from_what_is_not(run: Cli, tmp_path: Path) -> None:
     """A folder half copied, a truncated list, a picture altered in place: each is done again, and nothing else."""
     assert run("Counted").returncode == 0
@@ -217,10 +374,10 @@ def test_what_is_damaged_is_told_from_what_is_not(run: Cli, tmp_path: Path) -> N
     journal.write_bytes(b"".join(kept[:2]) + kept[2][:100])
     done = run("Counted")
     assert "3 sweeps" not in done.stdout
-    assert len((tmp_path / "calls.txt").read_text().split()) == 6  # all three
+    assert len((tmp_path / "calls.txt").read_text().split()) == 5  # two; of the third its record is whole
     assert {cell.file: folder.image_bytes(cell) for cell in folder.cell_list()} == first
     assert run("Counted").returncode == 0
-    assert len((tmp_path / "calls.txt").read_text().split()) == 6
+    assert len((tmp_path / "calls.txt").read_text().split()) == 5
     assert all(json.loads(line) for line in journal.read_text().splitlines())
 
 

@@ -16,7 +16,8 @@ from tedbench.errors import MethodError, UsageError
 from tedbench.local import Local, Task
 from tedbench.onray import Wanted
 from tedbench.pool import Gone, Pool
-from tedbench.progress import How, failure
+from tedbench.progress import How
+from tedbench.tallying import failure
 from tedbench.types import EditPair, ImageFile
 from tedbench.worker import Outcome
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tedbench import runner, store
+from tedbench import disk, runner, store
 from tedbench.errors import StoreError
 
 METHOD = """
@@ -177,3 +179,13 @@ def test_what_the_dead_had_half_written_goes_and_what_others_write_stays(tmp_pat
         path.write_text("half")
     with runner.opened(tmp_path, tmp_path):
         assert [path.exists() for path in (*dead, theirs)] == [False, False, False, True]
+
+
+def test_who_looks_whether_a_folder_is_held_is_in_nobodys_way(tmp_path: Path) -> None:
+    """As `tedbench status` does, for a moment."""
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    moment = threading.Timer(0.05, os.close, (handle,))
+    moment.start()
+    with disk.locked(tmp_path, "busy"):
+        moment.join()

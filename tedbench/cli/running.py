@@ -45,7 +45,7 @@ from tedbench.errors import UsageError
 if TYPE_CHECKING:
     from tedbench.config import Flags, RunConfig
     from tedbench.planning import Line
-    from tedbench.progress import Ran
+    from tedbench.tallying import Ran
 
 
 def run(
@@ -176,7 +176,7 @@ def _asked(source: str | None, flags: Flags, fetched: Path | None = None) -> Run
 
     asked = config.override(_base(source, fetched), flags)
     for spec in asked.metrics:
-        registry.find("metric", registry.parse(spec)[0])
+        registry.make("metric", spec)
     return asked
 
 

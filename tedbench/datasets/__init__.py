@@ -75,9 +75,8 @@ def load(
         DataError: if files are missing, altered or wrong.
         NetworkError: if the hub is needed and cannot be reached.
     """
-    _check_name(name)
-    if source not in SOURCES:
-        raise UnknownName("data source", source, SOURCES)
+    check_name(name)
+    check_source(source)
     if source == "hub" and name != "tedbench":
         raise UsageError(f"data set {name!r} has no hub source here; use source 'folder'")
     dataset = _hub.load(data, revision) if source == "hub" else _load_folder(name, data)
@@ -117,7 +116,7 @@ def verify(name: str, data: str | Path | None = None) -> list[str]:
         UnknownName: for another name.
         DataError: if there is no folder to look at.
     """
-    _check_name(name)
+    check_name(name)
     if name == "tedbench":
         return _tedbench.verify(_tedbench.find_folder(data))
     if name == "tedbench++":
@@ -143,9 +142,16 @@ def list_datasets() -> list[Row]:
     ]
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse what is no data set; raises UnknownName."""
     if name not in NAMES and not _toybench.is_name(name):
         raise UnknownName("data set", name, NAMES)
+
+
+def check_source(source: str) -> None:
+    """Refuse what data does not come from; raises UnknownName."""
+    if source not in SOURCES:
+        raise UnknownName("data source", source, SOURCES)
 
 
 def _load_folder(name: str, data: str | Path | None) -> Dataset:
