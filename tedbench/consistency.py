@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tedbench import archive, ranges, store, sweeps
+from tedbench import archive, ranges, store
 from tedbench.disk import as_json, read_json, read_lines
 from tedbench.errors import StoreError, short
+from tedbench.running import sweeps
 from tedbench.store import RunFolder
 from tedbench.types import Cell, MetricFacts, Run
 
@@ -127,7 +128,7 @@ def _number(value: Any) -> bool:
 
 
 def _at_home(cell: Cell) -> bool:
-    """Whether image and record of a row are where a run writes them, see `tedbench.sweeps`."""
+    """Whether image and record of a row are where a run writes them, see `tedbench.running.sweeps`."""
     if not (_number(cell.seed) and _number(cell.strength)):
         return False
     # Between the row's own name and the ending stands the key; the folder is the label under which it was made.

@@ -6,10 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
-from tedbench import config, datasets, importing, report, runner, scoring, store
+from tedbench import config, datasets, importing, report, scoring, store
 from tedbench.datasets.tedbench import RESULTS
 from tedbench.datasets.toybench import NAME as TOY
 from tedbench.errors import DataError, StoreError, UsageError
+from tedbench.running import runner
 
 MOST = 1000
 METHODS = (

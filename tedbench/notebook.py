@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tedbench import mirror
 from tedbench.errors import UsageError
+from tedbench.remote import mirror
 from tedbench.report import contact, gallery, shown, sweeps
 from tedbench.report import table as tables
 from tedbench.report.table import Material

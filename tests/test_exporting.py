@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tedbench import datasets, exporting, importing, runner, scoring, store
+from tedbench import datasets, exporting, importing, scoring, store
 from tedbench.config import MethodConfig, RunConfig
 from tedbench.datasets import drawn as drawing
 from tedbench.errors import StoreError, UnknownName
+from tedbench.running import runner
 from tedbench.types import Dataset
 
 

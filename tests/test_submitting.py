@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tedbench import answers, datasets, importing, licences, runner, scoring, store, submitting
+from tedbench import answers, datasets, importing, licences, scoring, store, submitting
 from tedbench.config import MethodConfig, RunConfig
 from tedbench.datasets import drawn as drawing
 from tedbench.errors import StoreError
+from tedbench.running import runner
 from tedbench.shortening import Shortener, shortened
 from tedbench.types import Dataset, DatasetInfo
 

@@ -23,17 +23,16 @@ from tedbench import (
     importing,
     registry,
     report,
-    runner,
     scoring,
     store,
     strangers,
     submitting,
-    sweeps,
     verifying,
 )
 from tedbench.config import MethodConfig, RunConfig
 from tedbench.datasets import drawn as drawing
 from tedbench.errors import Differs, StoreError, TedbenchError, Unverified, UsageError
+from tedbench.running import runner, sweeps
 from tedbench.types import Cell
 from tedbench.verifying import CLAIMED, CONFIRMED, DIFFERS, UNVERIFIED, Given, Verification
 

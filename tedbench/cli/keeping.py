@@ -17,7 +17,8 @@ SHOWN = 10
 
 def status(run: RunArgument) -> None:
     """Say how far a run is, from another terminal too; of an address, from another machine."""
-    from tedbench import addresses, leases, mirror, planning
+    from tedbench.remote import addresses, leases, mirror
+    from tedbench.running import planning
 
     found = planning.status(mirror.local(run, with_sweeps=False))
     running = found.running or (addresses.is_address(run) and leases.is_held(addresses.Address(run)))
@@ -40,7 +41,9 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="With --delete: do not ask.")] = False,
 ) -> None:
     """List sweeps that the run's configuration does not refer to: what was made under others, and stayed; kept fits."""
-    from tedbench import addresses, config, keeping, mirror, store
+    from tedbench import config, store
+    from tedbench.remote import addresses, mirror
+    from tedbench.running import keeping
 
     if delete and addresses.is_address(run):
         raise UsageError(f"{run}: gc only lists there; other machines' copies would bring back what is deleted")
@@ -71,7 +74,7 @@ def gc(
 
 
 def _drop_fits(run: Path, n: int, delete: bool, yes: bool) -> None:
-    from tedbench import keeping
+    from tedbench.running import keeping
 
     if not n:
         typer.echo(f"{run}: no fits are kept")
@@ -89,7 +92,8 @@ def merge(
     out: Annotated[Path, typer.Option("--out", help="Folder of the whole; it must not be there yet.", callback=here)],
 ) -> None:
     """Put the parts of one run together, such as shards; runs that were asked for different things are refused."""
-    from tedbench import keeping, mirror
+    from tedbench.remote import mirror
+    from tedbench.running import keeping
 
     merged = keeping.merge([mirror.local(run) for run in runs], out)
     counts = merged.cells()["status"].value_counts().to_dict()
@@ -104,7 +108,7 @@ def verify_folder(run: Path, options: Sequence[str]) -> None:
         UsageError: if options of a submission's archive were given.
         Differs: if any is.
     """
-    from tedbench import damage
+    from tedbench.running import damage
 
     if options:
         raise UsageError(f"{options[0]} is for a submission's archive, and {run} is a folder; leave it out")

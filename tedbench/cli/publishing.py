@@ -37,7 +37,8 @@ def submit(
     images: ImagesOption = None,
 ) -> None:
     """Pack a scored run into one archive that others can verify. Input photos never go in."""
-    from tedbench import mirror, store, submitting
+    from tedbench import store, submitting
+    from tedbench.remote import mirror
 
     done = submitting.submit(store.open_run(mirror.local(run)), out, images)
     gaps = f", {done.failed} failed, {done.missing} missing" if done.failed or done.missing else ""
@@ -92,7 +93,7 @@ def verify(
     Exit code: 0 if everything was confirmed, 10 if something differs or is damaged, 11 if something could not be
     checked here.
     """
-    from tedbench import addresses, mirror
+    from tedbench.remote import addresses, mirror
 
     path = mirror.local(what)
     if path.is_dir():
@@ -124,7 +125,8 @@ def export(
     images: ImagesOption = None,
 ) -> None:
     """Write a run as a data set of the Hugging Face `datasets` library: a row an image, a column a metric."""
-    from tedbench import exporting, mirror, store
+    from tedbench import exporting, store
+    from tedbench.remote import mirror
 
     done = exporting.export(store.open_run(mirror.local(run)), out, form, images)
     typer.echo(f"{out}: {done.rows} rows, {len(done.metrics)} metrics")

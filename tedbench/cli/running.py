@@ -44,8 +44,8 @@ from tedbench.errors import UsageError
 
 if TYPE_CHECKING:
     from tedbench.config import Flags, RunConfig
-    from tedbench.planning import Line
-    from tedbench.tallying import Ran
+    from tedbench.running.planning import Line
+    from tedbench.running.tallying import Ran
 
 
 def run(
@@ -80,9 +80,11 @@ def run(
 
     Exit code: 0 if at least one image was made, though others may have failed, 9 if none; others as for all commands.
     """
-    from tedbench import addresses, config, mirror, registry, runner
-    from tedbench.onray import Wanted
-    from tedbench.progress import How
+    from tedbench import config, registry
+    from tedbench.remote import addresses, mirror
+    from tedbench.running import runner
+    from tedbench.running.onray import Wanted
+    from tedbench.running.progress import How
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, metrics, method, strengths, model, device, fields,
@@ -146,7 +148,9 @@ def plan(
     retry_failed: RetryFailedOption = False,
 ) -> None:
     """Say what `run` with the same options would do: images asked for, there, left; time and disk, once measured."""
-    from tedbench import addresses, config, mirror, planning
+    from tedbench import config
+    from tedbench.remote import addresses, mirror
+    from tedbench.running import planning
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, metrics, method, strengths, model, device, fields,
@@ -182,8 +186,9 @@ def _asked(source: str | None, flags: Flags, fetched: Path | None = None) -> Run
 
 def _score(asked: RunConfig, ran: Ran, typed: str) -> None:
     """Score what was run, where nothing is missing any more."""
-    from tedbench import mirror, scoring, store
+    from tedbench import scoring, store
     from tedbench.cli.scoring import dataset_of, print_scored
+    from tedbench.remote import mirror
 
     name = shlex.quote(typed)
     if ran.missing:
@@ -229,14 +234,15 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _is_run(source: str) -> bool:
-    from tedbench import addresses
+    from tedbench.remote import addresses
 
     return addresses.is_address(source) or Path(source).is_dir()
 
 
 def _base(source: str | None, fetched: Path | None = None) -> RunConfig:
     """What flags are put on top of: nothing, a file, or what a run was asked, whose local copy may be up to date."""
-    from tedbench import config, mirror, store
+    from tedbench import config, store
+    from tedbench.remote import mirror
 
     if source is None:
         return config.RunConfig(methods=())

@@ -32,7 +32,8 @@ def score(
     again: Annotated[bool, typer.Option("--again", help="Score also what has been scored.")] = False,
 ) -> None:
     """Score the images of a run. `tedbench list` shows the metrics."""
-    from tedbench import mirror, registry, scoring, store
+    from tedbench import registry, scoring, store
+    from tedbench.remote import mirror
 
     specs = [spec for group in metrics for spec in registry.split(group)]
     if not specs:
@@ -71,8 +72,8 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of one or more runs: page, Markdown, tables, figures, beside published numbers."""
-    from tedbench import mirror
     from tedbench import report as reporting
+    from tedbench.remote import mirror
     from tedbench.report.compared import Asked
 
     if budget is not None and not (math.isfinite(budget) and budget >= 0):

@@ -58,7 +58,8 @@ def build(
     seed: Annotated[Whole, typer.Option("--seed", help="Of sides and orders. Default: 0.")] = None,
 ) -> None:
     """Make a study of one or more runs: pictures, questions, the key apart, and study.lock, which fixes the design."""
-    from tedbench import mirror, store
+    from tedbench import store
+    from tedbench.remote import mirror
     from tedbench.study import building, lock
 
     raw: dict[str, Any] = lock.choices_from(config) if config else {}

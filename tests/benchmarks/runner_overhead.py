@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tedbench import disk, environment, images, runner
+from tedbench import disk, environment, images
 from tedbench.config import MethodConfig, RunConfig
+from tedbench.running import runner
 
 ECHO = """
 from dataclasses import dataclass

@@ -21,7 +21,8 @@ from typing import Any
 import pandas as pd
 import toy_findings
 
-from tedbench import config, curves, datasets, runner, scoring, store
+from tedbench import config, curves, datasets, scoring, store
+from tedbench.running import runner
 from tedbench_methods import backbones
 
 DATASET = "toy:dev:36"

@@ -18,9 +18,9 @@ from typing import Any, overload
 from tedbench import disk, images, keys, ranges
 from tedbench.contenders import Contender
 from tedbench.errors import short
-from tedbench.journal import Entry
+from tedbench.running.journal import Entry
+from tedbench.running.worker import Outcome
 from tedbench.types import Cell, EditPair
-from tedbench.worker import Outcome
 
 EXECUTION = ("model", "device", "dtype", "threads", "batches")
 """Noted facts that say how a sweep was computed; a run keeps their distinct values."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tedbench.pool import TRIES
+from tedbench.running.pool import TRIES
 from tedbench.types import Cell
 
 NAMED = 10

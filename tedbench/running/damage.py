@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from tedbench import disk, events, images, journal, store, sweeps
+from tedbench import disk, images, store
 from tedbench.errors import Differs, ImageError, StoreError, short
-from tedbench.journal import Entry, Journal
+from tedbench.running import events, journal, sweeps
+from tedbench.running.journal import Entry, Journal
 from tedbench.store import RunFolder
 from tedbench.types import Cell, Run
 

@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tedbench import journal
-from tedbench.journal import Journal
+from tedbench.running import journal
+from tedbench.running.journal import Journal
 
 STEP = st.tuples(st.sampled_from(["put", "put", "open", "end"]), st.integers(0, 30), st.text(max_size=5))
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from tedbench import config, contenders, datasets, executing, runner
+from tedbench import config, contenders, datasets
 from tedbench.errors import MethodError, UsageError
-from tedbench.local import Local, Task
-from tedbench.onray import Wanted
-from tedbench.pool import Gone, Pool
-from tedbench.progress import How
-from tedbench.tallying import failure
+from tedbench.running import executing, runner
+from tedbench.running.local import Local, Task
+from tedbench.running.onray import Wanted
+from tedbench.running.pool import Gone, Pool
+from tedbench.running.progress import How
+from tedbench.running.tallying import failure
+from tedbench.running.worker import Outcome
 from tedbench.types import EditPair, ImageFile
-from tedbench.worker import Outcome
 
 PAIR = EditPair("a", ImageFile("a.png", "0"), "b", "a")
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from tedbench import config, contenders, datasets, elsewhere, local, onray, store
+from tedbench import config, contenders, datasets, store
 from tedbench.errors import UsageError
+from tedbench.running import elsewhere, local, onray
 
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 # Says in which process it works: its own, its worker's and its node's, which are one another's children. Waits until as

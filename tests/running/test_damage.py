@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tedbench import damage, journal, keeping, runner, store
+from tedbench import store
 from tedbench.config import MethodConfig, RunConfig, from_run
 from tedbench.datasets import drawn as drawing
 from tedbench.errors import Differs, StoreError
+from tedbench.running import damage, journal, keeping, runner
 
 COUNTED = """
 from dataclasses import dataclass

@@ -14,16 +14,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tedbench import events, store, sweeps
+from tedbench import store
 from tedbench.errors import MethodError
-from tedbench.journal import Entry, Journal
-from tedbench.local import Task
-from tedbench.onray import Wanted
-from tedbench.pool import Executor
-from tedbench.sweeps import Asked, Found, Sweep
-from tedbench.tallying import Ran, Tally
+from tedbench.running import events, sweeps
+from tedbench.running.journal import Entry, Journal
+from tedbench.running.local import Task
+from tedbench.running.onray import Wanted
+from tedbench.running.pool import Executor
+from tedbench.running.sweeps import Asked, Found, Sweep
+from tedbench.running.tallying import Ran, Tally
+from tedbench.running.watching import Watch
 from tedbench.types import Cell
-from tedbench.watching import Watch
 
 EVERY = 30.0
 """Seconds between two writings of cells.jsonl, or twenty times what the last one took: a large one takes seconds."""

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tedbench import errors, worker
+from tedbench import errors
 from tedbench.contenders import Contender
 from tedbench.errors import MethodError, TedbenchError
-from tedbench.packing import Packed, packed
+from tedbench.running import worker
+from tedbench.running.packing import Packed, packed
+from tedbench.running.worker import Outcome
 from tedbench.types import EditPair
-from tedbench.worker import Outcome
 
 WAY = "fork" if sys.platform == "linux" else "spawn"
 ALIVE = 1.0

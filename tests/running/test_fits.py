@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tedbench import contenders, keeping, runner, store
+from tedbench import contenders, store
 from tedbench.config import MethodConfig, RunConfig, from_run
-from tedbench.progress import How
+from tedbench.running import keeping, runner
+from tedbench.running.progress import How
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 LEARNER = """

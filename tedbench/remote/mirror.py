@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from tedbench import copies, disk, journal
-from tedbench.addresses import AT_ONCE, Address, Unreachable, is_address
-from tedbench.copies import SCORES, SCRATCH, Copy
+from tedbench import disk
 from tedbench.errors import StoreError, short
-from tedbench.journal import Entry, Journal
-from tedbench.leases import Lease
-from tedbench.uniting import sizes
+from tedbench.remote import copies
+from tedbench.remote.addresses import AT_ONCE, Address, Unreachable, is_address
+from tedbench.remote.copies import SCORES, SCRATCH, Copy
+from tedbench.remote.leases import Lease
+from tedbench.remote.uniting import sizes
+from tedbench.running import journal
+from tedbench.running.journal import Entry, Journal
 
 PATIENCE = 8
 """Intervals without an answer, after which the run ends; with 30 s each, before the lease is stale."""

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tedbench import elsewhere
 from tedbench.contenders import Contender
 from tedbench.errors import MethodError, UsageError, short
-from tedbench.local import Task, raised
-from tedbench.pool import LOOK, TRIES, Gone, Pool, Slot
-from tedbench.worker import Outcome
+from tedbench.running import elsewhere
+from tedbench.running.local import Task, raised
+from tedbench.running.pool import LOOK, TRIES, Gone, Pool, Slot
+from tedbench.running.worker import Outcome
 
 PATIENCE = 120.0
 """Seconds without any worker after which a run ends."""

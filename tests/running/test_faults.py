@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tedbench import damage, images, store
+from tedbench import images, store
+from tedbench.running import damage
 
 FAULTY = """
 import enum

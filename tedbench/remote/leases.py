@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tedbench import disk
-from tedbench.addresses import Address
 from tedbench.errors import StoreError, UsageError
+from tedbench.remote.addresses import Address
 
 NAME = "held.json"
 STALE = 300.0

@@ -12,10 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tedbench import damage, disk, images, planning, runner, store, sweeps
+from tedbench import disk, images, store
 from tedbench.config import RunConfig
 from tedbench.errors import StoreError, UsageError
-from tedbench.journal import Entry, Journal
+from tedbench.running import damage, planning, runner, sweeps
+from tedbench.running.journal import Entry, Journal
 from tedbench.store import RunFolder
 from tedbench.types import Cell
 

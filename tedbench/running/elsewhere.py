@@ -17,8 +17,8 @@ from typing import Any
 from tedbench import environment, images
 from tedbench.contenders import Contender
 from tedbench.errors import ImageError, TedbenchError
-from tedbench.local import Local, Task
-from tedbench.packing import Packed, packed
+from tedbench.running.local import Local, Task
+from tedbench.running.packing import Packed, packed
 from tedbench.types import ImageFile
 
 

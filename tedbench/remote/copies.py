@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tedbench import answers, disk, events, journal, leases, store
-from tedbench.addresses import Address
+from tedbench import answers, disk, store
 from tedbench.errors import StoreError
-from tedbench.journal import Entry
-from tedbench.uniting import Union, is_inside
+from tedbench.remote import leases
+from tedbench.remote.addresses import Address
+from tedbench.remote.uniting import Union, is_inside
+from tedbench.running import events, journal
+from tedbench.running.journal import Entry
 
 SCORES = ("scores.parquet", "metrics.json")
 SMALL = ("run.json", "pairs.jsonl", "cells.jsonl", events.NAME, *SCORES)

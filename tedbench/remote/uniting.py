@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from tedbench import disk, journal, sweeps
-from tedbench.addresses import PARTIAL, Address
+from tedbench import disk
 from tedbench.errors import StoreError
-from tedbench.journal import Entry, Journal
+from tedbench.remote.addresses import PARTIAL, Address
+from tedbench.running import journal, sweeps
+from tedbench.running.journal import Entry, Journal
 
 AT_ONCE = 16
 """Sweeps whose files come together."""

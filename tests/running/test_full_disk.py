@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tedbench import events, journal, runner, store
+from tedbench import store
 from tedbench.errors import StoreError
+from tedbench.running import events, journal, runner
 
 TEDBENCH = Path(sys.executable).with_name("tedbench")
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -147,7 +148,7 @@ def test_an_event_without_room_leaves_no_half_line(tmp_path: Path) -> None:
     code = f"""
 import resource
 from pathlib import Path
-from tedbench import events
+from tedbench.running import events
 from tedbench.errors import StoreError
 log = events.Log(Path({str(tmp_path)!r}))
 log.write("begin")

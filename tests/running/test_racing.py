@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tedbench import disk, runner, store
+from tedbench import disk, store
 from tedbench.errors import StoreError
+from tedbench.running import runner
 
 METHOD = """
 import time

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tedbench import disk, environment
-from tedbench.watching import Watch
+from tedbench.running.watching import Watch
 
 NAME = "events.jsonl"
 

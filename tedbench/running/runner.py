@@ -21,14 +21,15 @@ from typing import Any
 
 from tedbench import config as configs
 from tedbench import contenders as competitors
-from tedbench import datasets, disk, environment, executing, images, journal, store
+from tedbench import datasets, disk, environment, images, store
 from tedbench.config import RunConfig
 from tedbench.contenders import Contender
 from tedbench.errors import StoreError, UsageError
-from tedbench.pool import Executor
-from tedbench.progress import How, Progress
-from tedbench.sweeps import Asked
-from tedbench.tallying import Ran
+from tedbench.running import executing, journal
+from tedbench.running.pool import Executor
+from tedbench.running.progress import How, Progress
+from tedbench.running.sweeps import Asked
+from tedbench.running.tallying import Ran
 from tedbench.types import Dataset, Run
 
 AS_USUAL = How()

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from tedbench import addresses, copies, disk, events, leases, mirror, store
-from tedbench.addresses import Address, Unreachable
+from tedbench import disk, store
 from tedbench.errors import StoreError, UsageError
-from tedbench.journal import Journal
+from tedbench.remote import addresses, copies, leases, mirror
+from tedbench.remote.addresses import Address, Unreachable
+from tedbench.running import events
+from tedbench.running.journal import Journal
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 BUCKET = "results"

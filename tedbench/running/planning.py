@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from tedbench import contenders as competitors
-from tedbench import events, runner, store
+from tedbench import store
 from tedbench.config import RunConfig
 from tedbench.contenders import Contender
-from tedbench.progress import How, Progress
-from tedbench.sweeps import Asked
+from tedbench.running import events, runner
+from tedbench.running.progress import How, Progress
+from tedbench.running.sweeps import Asked
 
 ENOUGH = 1000
 """Images whose time and size are looked at."""

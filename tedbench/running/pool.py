@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
-from tedbench import worker
 from tedbench.errors import MethodError
-from tedbench.local import Task
-from tedbench.worker import Outcome
+from tedbench.running import worker
+from tedbench.running.local import Task
+from tedbench.running.worker import Outcome
 
 TRIES = 3
 """Workers that may be lost with one sweep."""

@@ -10,12 +10,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tedbench import onray
 from tedbench.contenders import Contender
 from tedbench.errors import UsageError
-from tedbench.local import COUNTS, WAY, Local
-from tedbench.pool import Executor, Pool
-from tedbench.progress import How
+from tedbench.running import onray
+from tedbench.running.local import COUNTS, WAY, Local
+from tedbench.running.pool import Executor, Pool
+from tedbench.running.progress import How
 
 EXECUTORS = ("local", "ray")
 
