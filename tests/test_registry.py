@@ -70,7 +70,7 @@ NOT_A_CLASS = 3
 
 @given(NAMES, st.none() | NAMES, st.dictionaries(NAMES, VALUES))
 def test_a_spec_parses_to_what_it_was_made_of(name: str, value: str | None, options: dict[str, str]) -> None:
-    query = "&".join(f"{key}={text}" for key, text in options.items())
+    query = "&".join(f"{key}={text.replace('%', '%25')}" for key, text in options.items())
     spec = name + (f"@{value}" if value else "") + (f"?{query}" if query else "")
     assert registry.parse(spec) == (name, value, options)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,6 +83,9 @@ def _count(text: str) -> int:
 
 def _way(threads: int) -> str:
     """How processes start: libraries that are loaded here have counted their threads, and a fork inherits that."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != threads:
+        return "spawn"  # its pool, once there, takes no other number
     said = [_count(os.environ[name]) for name in COUNTS if name in os.environ]
     return WAY if all(count == threads for count in said or [cpus()]) else "spawn"
 

@@ -138,7 +138,8 @@ def begin(where: Path, *arguments: str, patch: str = "pass", wanted: int = 1) ->
     (where / "slow.py").write_text(SLOW)
     (where / "heavy.py").write_text(HEAVY)
     (where / "wanted.txt").write_text(str(wanted))
-    program = f"import sys; from tedbench import cli, onray; sys.argv[0] = 'tedbench'; {patch}; cli.main()"
+    imports = "import sys; from tedbench import cli; from tedbench.running import onray"
+    program = f"{imports}; sys.argv[0] = 'tedbench'; {patch}; cli.main()"
     return subprocess.Popen([sys.executable, "-c", program, "run", *ASKED, *arguments], cwd=where, env=ENV, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
 
