@@ -98,7 +98,7 @@ def planned(folder: Path, out: Path, cells: int) -> dict[str, float]:
         "sys.path.insert(0, sys.argv[4])\n"
         "sys.path.insert(0, sys.argv[5])\n"
         "import runner_overhead as bench\n"
-        "from tedbench import planning\n"
+        "from tedbench.running import planning\n"
         "began = time.perf_counter()\n"
         "lines = planning.plan(bench.asked(Path(sys.argv[1]), int(sys.argv[3])), Path(sys.argv[2]))\n"
         "taken = time.perf_counter() - began\n"
