@@ -112,6 +112,21 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
         os.close(handle)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds a folder; to look is in the way of one that asks for it for a moment only."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _lock(handle: int, wait: bool) -> None:
     for left in reversed(range(1 if wait else LOOKS)):
         try:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ class Copy:
             StoreError: if the address cannot be read or holds something else, or the disk cannot be written.
         """
         with disk.locked(_made(self.home)):
-            return self._fetch(with_sweeps, alive)
+            return self._fetch(self.address.sizes(), with_sweeps, alive)
 
     def refresh(self, with_sweeps: bool = True) -> bool:
         """Bring what is there for who only reads: while it is run here, the copy is newer; raises as `fetch`.
@@ -80,10 +80,11 @@ class Copy:
             Whether there is a run: a copy may outlive what it was of.
         """
         with disk.locked(_made(self.home)):
-            if _is_held(self.home / ".running"):
+            if disk.is_held(self.home / ".running"):
                 return (self.folder / "run.json").exists()
-            self._fetch(with_sweeps, lambda: None)
-        return "run.json" in self.address.sizes()
+            there = self.address.sizes()
+            self._fetch(there, with_sweeps, lambda: None)
+        return "run.json" in there
 
     def push_small(self, names: Sequence[str] = ()) -> None:
         """Send small files that have changed here since they were last the same.
@@ -110,8 +111,7 @@ class Copy:
         found = [name for name in SMALL if (self.folder / name).is_file()]
         return found + sorted(f"{answers.FOLDER}/{path.name}" for path in self.folder.glob(f"{answers.FOLDER}/*.jsonl"))
 
-    def _fetch(self, with_sweeps: bool, alive: Callable[[], None]) -> list[Entry]:
-        there = self.address.sizes()
+    def _fetch(self, there: Mapping[str, int], with_sweeps: bool, alive: Callable[[], None]) -> list[Entry]:
         strange = [name for name in there if not name.startswith(("images/", "sweeps/")) and name != leases.NAME]
         if strange and "run.json" not in there:
             raise StoreError(f"{self.address} holds {strange[0]!r} and is no run; choose another address")
@@ -192,16 +192,6 @@ def _unite(theirs: Path, ours: Path) -> None:
     added = set(ours.read_bytes().splitlines(keepends=True)) - set(there)
     more = [line for line in ours.read_bytes().splitlines(keepends=True) if line in added]
     theirs.write_bytes(b"".join(there + more))
-
-
-def _is_held(folder: Path) -> bool:
-    try:
-        with disk.locked(folder, "held"):
-            return False
-    except FileNotFoundError:
-        return False
-    except StoreError:
-        return True
 
 
 def _made(folder: Path) -> Path:

@@ -96,7 +96,8 @@ class Union:
             else row
             for row in entry["cells"]
         ]
-        return {**entry, "cells": rows}
+        record = {"record_ctime_ns": sweeps.look_of(self.folder / entry["record"])["ctime_ns"]}
+        return {**entry, **(record if "record_ctime_ns" in entry else {}), "cells": rows}
 
     def _is_there(self, ours: Entry, theirs: Entry | None) -> bool:
         return _is_same(ours, theirs) and all(self.there.get(name) == size for name, size in sizes(ours).items())
@@ -134,7 +135,7 @@ def _is_same(one: Entry, other: Entry | None) -> bool:
 
 def _bare(entry: Entry) -> Entry:
     rows = [{name: value for name, value in row.items() if name != "ctime_ns"} for row in entry["cells"]]
-    return {**entry, "cells": rows}
+    return {**{name: value for name, value in entry.items() if name != "record_ctime_ns"}, "cells": rows}
 
 
 def _images(entry: Entry) -> int:

@@ -181,8 +181,7 @@ def _check_entry(found: Checked, entry: Entry) -> None:
 def _is_in(cell: Cell, done: Journal, keys: dict[str, str]) -> bool:
     entry = done.find(keys[cell.facts]) if cell.facts in keys else None
     rows = [row for row in (entry or {"cells": []})["cells"] if row.get("strength") == cell.strength]
-    plain = [{key: value for key, value in row.items() if key not in sweeps.LOOK} for row in rows]
-    return plain == [sweeps.kept_of(cell)]
+    return sweeps.plain(rows) == [sweeps.kept_of(cell)]
 
 
 def _check_cells(found: Checked, cells: list[Cell]) -> None:

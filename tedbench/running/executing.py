@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from tedbench import registry
 from tedbench.contenders import Contender
 from tedbench.errors import UsageError
 from tedbench.running import onray
@@ -96,7 +97,4 @@ def _on(made: Sequence[Contender], device: str) -> list[Contender]:
 
 
 def _moved(method: Any, device: str) -> Any:
-    if not dataclasses.is_dataclass(method) or isinstance(method, type):
-        return method
-    names = {field.name for field in dataclasses.fields(method) if field.init}
-    return dataclasses.replace(method, device=device) if "device" in names else method
+    return dataclasses.replace(method, device=device) if "device" in registry.field_names(type(method)) else method

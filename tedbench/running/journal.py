@@ -135,11 +135,7 @@ class Journal:
 
     def _at(self, place: int) -> Entry | None:
         """The entry at a place; None where somebody has damaged it, which is as if nothing were done."""
-        try:
-            entry = _DECODE(self._line(place).decode())[0]
-        except ValueError:
-            return None
-        return entry if isinstance(entry, dict) and isinstance(entry.get("cells"), list) else None
+        return _decoded(self._line(place))
 
     def _line(self, place: int) -> bytes:
         """The line that begins at a place."""
@@ -220,12 +216,15 @@ class _Places:
 def read(line: bytes) -> tuple[Entry | None, str]:
     """The entry of a line, None where it is damaged; and its key, empty where that cannot be read either."""
     found = _KEY.match(line)
+    return _decoded(line) if found and line.endswith(_END) else None, found[1].decode() if found else ""
+
+
+def _decoded(line: bytes) -> Entry | None:
     try:
-        entry = _DECODE(line.decode())[0] if found and line.endswith(_END) else None
+        entry = _DECODE(line.decode())[0]
     except ValueError:
-        entry = None
-    whole = isinstance(entry, dict) and isinstance(entry.get("cells"), list)
-    return entry if whole else None, found[1].decode() if found else ""
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("cells"), list) else None
 
 
 def mend(out: Path) -> None:

@@ -209,9 +209,8 @@ def _completed(entry: Entry, better: Sequence[dict[str, Any]], source: Path, out
     rows = {row["strength"]: row for row in entry["cells"]}
     rows |= {row["strength"]: _row_copied(row, source, out) for row in better}
     placed = [rows[strength] for strength in sorted(rows)]
-    plain = [{key: value for key, value in row.items() if key not in sweeps.LOOK} for row in placed]
     record = out / entry["record"]
-    data = disk.as_json({**disk.read_json(record), "cells": plain})
+    data = disk.as_json({**disk.read_json(record), "cells": sweeps.plain(placed)})
     disk.write_atomic(record, data, durable=False)
     return {**entry, "record_size": len(data), "record_sha256": images.sha256(data),
             "record_ctime_ns": sweeps.look_of(record)["ctime_ns"], "cells": placed}  # fmt: skip

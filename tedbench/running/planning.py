@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tedbench import contenders as competitors
-from tedbench import store
+from tedbench import disk, store
 from tedbench.config import RunConfig
 from tedbench.contenders import Contender
 from tedbench.running import events, runner
+from tedbench.running.asked import Asked
 from tedbench.running.progress import How, Progress
-from tedbench.running.sweeps import Asked
 
 ENOUGH = 1000
 """Images whose time and size are looked at."""
@@ -109,7 +107,7 @@ def status(out: Path) -> Status:
     seconds = _seconds(began, last) if began else 0.0
     rate = images / seconds if seconds else None
     total = int(began.get("images", 0))
-    return Status(total, int(began.get("done", 0)) + images, failed, rate, _is_held(out), last)
+    return Status(total, int(began.get("done", 0)) + images, failed, rate, disk.is_held(out / "sweeps"), last)
 
 
 def _as_loaded(made: Sequence[Contender], execution: Mapping[str, Mapping[str, Any]]) -> list[Contender]:
@@ -163,18 +161,3 @@ def _seconds(first: Mapping[str, Any], last: Mapping[str, Any]) -> float:
 
     ends = [datetime.datetime.fromisoformat(str(one["at"]).replace("Z", "+00:00")) for one in (first, last)]
     return (ends[1] - ends[0]).total_seconds()
-
-
-def _is_held(out: Path) -> bool:
-    """Whether a runner holds the folder."""
-    try:
-        handle = os.open(out / "sweeps", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False

@@ -17,11 +17,12 @@ from tqdm import tqdm
 from tedbench import store
 from tedbench.errors import MethodError
 from tedbench.running import events, sweeps
+from tedbench.running.asked import Asked
 from tedbench.running.journal import Entry, Journal
 from tedbench.running.local import Task
 from tedbench.running.onray import Wanted
 from tedbench.running.pool import Executor
-from tedbench.running.sweeps import Asked, Found, Sweep
+from tedbench.running.sweeps import Found, Sweep
 from tedbench.running.tallying import Ran, Tally
 from tedbench.running.watching import Watch
 from tedbench.types import Cell

@@ -26,9 +26,9 @@ from tedbench.config import RunConfig
 from tedbench.contenders import Contender
 from tedbench.errors import StoreError, UsageError
 from tedbench.running import executing, journal
+from tedbench.running.asked import Asked
 from tedbench.running.pool import Executor
 from tedbench.running.progress import How, Progress
-from tedbench.running.sweeps import Asked
 from tedbench.running.tallying import Ran
 from tedbench.types import Dataset, Run
 

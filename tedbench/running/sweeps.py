@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, overload
+from typing import Any
 
 from tedbench import disk, images, keys, ranges
 from tedbench.contenders import Contender
@@ -64,43 +64,6 @@ class Sweep:
         """A row without an image."""
         pair, label = self.pair, self.contender.label
         return Cell(pair.uid, pair.image_id, pair.category, label, self.seed, strength, status, error=error)
-
-
-class Asked(Sequence[Sweep]):
-    """Every sweep that is asked for: method by method, pair by pair, seed by seed; each is made when looked at."""
-
-    def __init__(self, made: Sequence[Contender], pairs: Sequence[EditPair], seeds: Sequence[int]) -> None:
-        self.made, self.seeds = tuple(made), tuple(seeds)
-        self._pairs = [(pair, keys.of_question(pair)) for pair in pairs]
-
-    def __len__(self) -> int:
-        return len(self.made) * len(self._pairs) * len(self.seeds)
-
-    @property
-    def images(self) -> int:
-        """How many all of them are."""
-        return sum(len(one.strengths) for one in self.made) * len(self._pairs) * len(self.seeds)
-
-    def __iter__(self) -> Iterator[Sweep]:
-        for one in self.made:
-            for pair, question in self._pairs:
-                for seed in self.seeds:
-                    yield Sweep(one, pair, seed, question)
-
-    @overload
-    def __getitem__(self, at: int) -> Sweep: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[Sweep]: ...
-
-    def __getitem__(self, at: int | slice) -> Sweep | list[Sweep]:
-        if isinstance(at, slice):
-            return [self[k] for k in range(*at.indices(len(self)))]
-        if not 0 <= at < len(self):
-            raise IndexError(at)
-        rest, seed = divmod(at, len(self.seeds))
-        one, pair = divmod(rest, len(self._pairs))
-        return Sweep(self.made[one], self._pairs[pair][0], self.seeds[seed], self._pairs[pair][1])
 
 
 @dataclass(frozen=True)
@@ -177,9 +140,8 @@ def record_fault(path: Path, entry: Entry) -> str:
         if digest != entry.get("record_sha256", digest):  # entries of before have none
             return "is not what was written (sha256 differs)"
         said = json.loads(data)
-        rows = [{key: value for key, value in row.items() if key not in LOOK} for row in entry["cells"]]
-        how = {name: said["facts"][name] for name in EXECUTION if name in said["facts"]}
-        return "" if (said["key"], said["cells"], how) == (entry["key"], rows, entry["how"]) else "is not its journal's"
+        told = (said["key"], said["cells"], _how(said["facts"]))
+        return "" if told == (entry["key"], plain(entry["cells"]), entry["how"]) else "is not its journal's"
     except FileNotFoundError:
         return "is gone"
     except (AttributeError, OSError, KeyError, TypeError, ValueError) as error:
@@ -192,7 +154,7 @@ def relisted(sweep: Sweep, out: Path) -> Entry | None:
         data = (out / sweep.record).read_bytes()
         said = json.loads(data)
         cells = [{**row, **_look_again(out, row)} for row in said["cells"]]
-        how = {name: said["facts"][name] for name in EXECUTION if name in said["facts"]}
+        how = _how(said["facts"])
         if said["key"] != sweep.key or not cells:
             return None
     except (AttributeError, OSError, KeyError, TypeError, ValueError):
@@ -263,7 +225,7 @@ def _entered(
     record = disk.as_json({"format": 2, "key": sweep.key, "cells": rows, "facts": dict(facts),
                            **({"traceback": trace} if trace else {})})  # fmt: skip
     _write(out / sweep.record, record)
-    how = {name: facts[name] for name in EXECUTION if name in facts}
+    how = _how(facts)
     placed = [{**row, **look_of(out / row["file"])} if row["status"] == "ok" else row for row in rows]
     cells = {float(row["strength"]): _cell(sweep, row, sweep.record) for row in rows}
     return Found(cells, how), _entry(sweep, record, how, placed, out)
@@ -284,6 +246,15 @@ def kept_of(cell: Cell) -> dict[str, Any]:
     """What records and the journal keep of a cell."""
     every = {name: getattr(cell, name) for name in KEPT}
     return {name: value for name, value in every.items() if value not in (None, "")}
+
+
+def plain(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of an entry as its record has them, on whatever disk the images are."""
+    return [{name: value for name, value in row.items() if name not in LOOK} for row in rows]
+
+
+def _how(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: facts[name] for name in EXECUTION if name in facts}
 
 
 def look_of(path: Path) -> dict[str, int]:

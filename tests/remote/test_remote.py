@@ -19,7 +19,7 @@ from tedbench import disk, store
 from tedbench.errors import StoreError, UsageError
 from tedbench.remote import addresses, copies, leases, mirror
 from tedbench.remote.addresses import Address, Unreachable
-from tedbench.running import events
+from tedbench.running import events, sweeps
 from tedbench.running.journal import Journal
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -499,7 +499,9 @@ def entry(folder: Path, key: str, **images: bytes) -> dict[str, Any]:
     record = folder / "sweeps" / "m" / f"{key[:4]}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_bytes(disk.as_json({"key": key}))
-    return {"key": key, "record": f"sweeps/m/{key[:4]}.json", "record_size": record.stat().st_size, "how": {},
+    stat = record.stat()
+    return {"key": key, "record": f"sweeps/m/{key[:4]}.json", "record_size": stat.st_size,
+            "record_sha256": store.images.sha256(record.read_bytes()), "record_ctime_ns": stat.st_ctime_ns, "how": {},
             "cells": rows}  # fmt: skip
 
 
@@ -530,6 +532,7 @@ def test_lists_are_united_entry_by_entry(memory: str, tmp_path: Path, monkeypatc
         assert sorted(found["key"] for found in journal.entries()) == [a, b]
         row = journal.find(b)["cells"][0]  # type: ignore[index]
         assert row["ctime_ns"] == (place.folder / row["file"]).stat().st_ctime_ns
+        assert sweeps.stands(journal.find(b), [0.0, 1.0], str(place.folder))  # type: ignore[arg-type]
         assert journal.look_up(b)[1]
         journal.append(made := entry(place.folder, b, x=b.encode(), y=b"y", w=b"w"))
         place.finished(made)
