@@ -1,7 +1,8 @@
 """held.json at an address: who works on the run there, so that two machines do not do one run at the same time.
 
 An object store has no locks. Whoever works there writes a random token and the time, again and again; one that has not
-been written for `STALE` seconds is of a process that died. Machines' clocks must agree within a minute or so.
+been written for `STALE` seconds is of a process that died. Clocks of machines may differ by more than that: what looks
+dead is watched for as long as a living one would take to write again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tqdm import tqdm
+
 from tedbench import disk
 from tedbench.errors import StoreError, UsageError
 from tedbench.remote.addresses import Address
@@ -22,6 +25,8 @@ STALE = 300.0
 """Seconds after which nobody is at work."""
 EVERY = 30.0
 """Seconds between two signs of life; lists go up as often. `TEDBENCH_PUSH_SECONDS` asks for fewer."""
+WATCHED = 1.5
+"""How many such intervals what looks dead is watched."""
 
 
 def every() -> float:
@@ -53,6 +58,8 @@ class Lease:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     every: float = field(default_factory=every)
     _said_at: float = 0.0
+    _dead: str = ""
+    """Token of a lease that was watched, and did not stir."""
 
     def take(self) -> None:
         """Take it, if nobody has it, or nobody has it any more.
@@ -86,23 +93,37 @@ class Lease:
 
     def drop(self) -> None:
         """Let others work there; raises as `Address.remove`."""
-        if _held(self.address)[0] == self.token:
+        if _held(self.address).token == self.token:
             self.address.remove(NAME)
 
     def _check_free(self) -> None:
         before = self.kept.read_text() if self.kept.exists() else ""
-        held, age = _held(self.address)
-        if held not in ("", before) and age < STALE:
-            raise StoreError(self._refused(age))
+        held = _held(self.address)
+        if held.token in ("", before, self._dead):
+            return
+        if held.age < STALE:
+            raise StoreError(self._refused(held.age))
+        if self._stirs(held):
+            raise StoreError(self._refused(0.0))
+        self._dead = held.token
+
+    def _stirs(self, held: _Held) -> bool:
+        """Whether who holds it says something new."""
+        steps, asked = 15, f"{self.address.name}: is another at work?"
+        for _ in tqdm(range(steps), desc=asked, delay=2, disable=None, leave=False):
+            time.sleep(WATCHED * held.every / steps)
+            if (now := _held(self.address)) != held:
+                return bool(now.token)
+        return False
 
     def _check(self) -> None:
-        if _held(self.address)[0] != self.token:  # gone counts too: who took it may have done its work and left
+        if _held(self.address).token != self.token:  # gone counts too: who took it may have done its work and left
             raise StoreError(
                 f"{self.address}/{NAME} is not this process's: another has taken over, or somebody deleted it"
             )
 
     def _said(self) -> bytes:
-        return disk.as_json({"token": self.token, "time": time.time()})
+        return disk.as_json({"token": self.token, "time": time.time(), "every": self.every})
 
     def _refused(self, age: float) -> str:
         return (
@@ -111,16 +132,32 @@ class Lease:
         )
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What held.json says."""
+
+    token: str = ""
+    """Empty where nobody holds the address, or in words nobody knows."""
+    time: float = 0.0
+    """When it was written, by the clock of whoever wrote it."""
+    every: float = EVERY
+
+    @property
+    def age(self) -> float:
+        """Seconds since then, by the clock of this machine."""
+        return abs(time.time() - self.time)
+
+
 def is_held(address: Address) -> bool:
-    """Whether somebody is at work at an address; raises as `Address.read`."""
-    token, age = _held(address)
-    return bool(token) and age < STALE
+    """Whether somebody is at work at an address, by the clocks; raises as `Address.read`."""
+    held = _held(address)
+    return bool(held.token) and held.age < STALE
 
 
-def _held(address: Address) -> tuple[str, float]:
-    """Token, and seconds since it was written; no token where nobody holds the address, or in words nobody knows."""
+def _held(address: Address) -> _Held:
     try:
         said = json.loads(address.read(NAME) or b"{}")
-        return str(said["token"]), abs(time.time() - float(said["time"]))
-    except (ValueError, KeyError, TypeError):
-        return "", 0.0
+        every = float(said.get("every", EVERY))
+        return _Held(str(said["token"]), float(said["time"]), every if 0 < every < EVERY else EVERY)
+    except (AttributeError, ValueError, KeyError, TypeError):
+        return _Held()

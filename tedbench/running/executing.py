@@ -15,9 +15,10 @@ from tedbench import registry
 from tedbench.contenders import Contender
 from tedbench.errors import UsageError
 from tedbench.running import onray
-from tedbench.running.local import COUNTS, WAY, Local
+from tedbench.running.local import WAY, Local
 from tedbench.running.pool import Executor, Pool
 from tedbench.running.progress import How
+from tedbench.running.torch_threads import COUNTS
 
 EXECUTORS = ("local", "ray")
 

@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from tedbench import errors
 from tedbench.contenders import Contender
 from tedbench.errors import MethodError, TedbenchError
-from tedbench.running import worker
+from tedbench.running import torch_threads, worker
 from tedbench.running.packing import Packed, packed
 from tedbench.running.worker import Outcome
 from tedbench.types import EditPair
@@ -30,8 +30,6 @@ from tedbench.types import EditPair
 WAY = "fork" if sys.platform == "linux" else "spawn"
 ALIVE = 1.0
 """Seconds between two looks at whether whoever asked still lives."""
-COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""What libraries read their number of threads from, once, when they are loaded."""
 _ONE_AT_A_TIME = threading.Lock()
 """Processes are made and buried singly: each would hold on to another's pipes, and take another's exit code."""
 
@@ -156,11 +154,13 @@ class Local:
 
     def _start(self) -> None:
         context: Any = multiprocessing.get_context(self._way)
-        with _ONE_AT_A_TIME, counted(self._threads if self._way == "spawn" else 0):
+        with _ONE_AT_A_TIME, torch_threads.counted(self._threads if self._way == "spawn" else 0):
             self._pipe, theirs = context.Pipe()
             self._process = context.Process(
                 target=_serve, args=(theirs, self._contenders, os.getpid(), self._threads), daemon=True
             )
+            if self._way == "fork":
+                torch_threads.before_fork()
             sys.stdout.flush()
             sys.stderr.flush()
             with warnings.catch_warnings():
@@ -207,19 +207,6 @@ class Local:
             raise EOFError
 
 
-@contextmanager
-def counted(threads: int) -> Iterator[None]:
-    """Have processes that are made inside the block count their threads so from the start; 0 leaves that to them."""
-    before = {name: os.environ.get(name) for name in COUNTS}
-    os.environ.update(dict.fromkeys(COUNTS, str(threads)) if threads else {})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            os.environ.update({name: value} if value is not None else {})
-
-
 def _kill(process: Any) -> None:
     """End a process, and those that it started and that stayed in its group."""
     with suppress(OSError):  # it has no group yet
@@ -251,9 +238,10 @@ def _serve(pipe: Connection, contenders: Sequence[Contender | Packed], asker: in
     multiprocessing.current_process().daemon = False  # a method may start processes, as loaders of data do
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides what Ctrl-C means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch_threads.after_fork()
     threading.Thread(target=_outlive_nobody, args=(asker,), daemon=True).start()
     if threads:  # for what is loaded later, torch too
-        os.environ.update(dict.fromkeys(COUNTS, str(threads)))
+        os.environ.update(dict.fromkeys(torch_threads.COUNTS, str(threads)))
     ready: dict[int, Contender] = {}
     while True:
         try:
@@ -268,7 +256,7 @@ def _answered(
 ) -> tuple[str, Any]:
     at = said if kind == "prepare" else said.at
     try:
-        _pin(threads)
+        torch_threads.pin(threads)
         one = contenders[at] if at not in ready else ready[at]
         one = one.unpacked() if isinstance(one, Packed) else one
         try:
@@ -276,7 +264,7 @@ def _answered(
         except TedbenchError as error:
             return "unprepared", (type(error).__name__, str(error))
         ready[at] = one
-        _pin(threads)  # again: to load it may have been what brought torch, or have set another number
+        torch_threads.pin(threads)  # again: to load it may have been what brought torch, or have set another number
         if kind == "prepare":
             return "prepared", noted
         return "done", _done(one, said, threads)
@@ -290,16 +278,7 @@ def _done(one: Contender, task: Task, threads: int) -> Outcome:
     late = "torch" not in sys.modules
     outcome = worker.do(one, task.pair, task.seed, task.strengths)
     # Torch takes no more threads than there are cores, whatever the environment says, until it is told.
-    return worker.do(one, task.pair, task.seed, task.strengths) if late and _pin(threads) else outcome
-
-
-def _pin(threads: int) -> bool:
-    """Have torch, where it is loaded, use so many threads; whether it used another number."""
-    torch = sys.modules.get("torch")
-    if not threads or torch is None or torch.get_num_threads() == threads:
-        return False
-    torch.set_num_threads(threads)
-    return True
+    return worker.do(one, task.pair, task.seed, task.strengths) if late and torch_threads.pin(threads) else outcome
 
 
 def _outlive_nobody(asker: int) -> None:

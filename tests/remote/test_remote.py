@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -460,13 +461,13 @@ def test_addresses_are_told_from_paths_and_from_each_other(memory: str, monkeypa
 
 def test_a_lease_is_one_machines(memory: str, tmp_path: Path) -> None:
     address = Address(memory)
-    ours, theirs = leases.Lease(address, tmp_path / "one"), leases.Lease(address, tmp_path / "two")
+    ours, theirs = (leases.Lease(address, tmp_path / name, every=0.1) for name in ("one", "two"))
     assert not leases.is_held(address)
     ours.take()
     assert leases.is_held(address)
     with pytest.raises(StoreError, match="being run from elsewhere, last sign of life 0 s ago"):
         theirs.take()
-    heir = leases.Lease(address, tmp_path / "one")  # on the machine where one was killed
+    heir = leases.Lease(address, tmp_path / "one", every=0.1)  # on the machine where one was killed
     heir.take()
     ours._said_at = 0.0
     with pytest.raises(StoreError, match="another has taken over"):
@@ -482,6 +483,34 @@ def test_a_lease_is_one_machines(memory: str, tmp_path: Path) -> None:
     address.write(leases.NAME, b"nobody's words")
     heir.take()
     assert leases.is_held(address)
+
+
+@pytest.mark.parametrize("off", [-3600.0, 3600.0])
+def test_a_clock_that_is_wrong_takes_no_living_lease(off: float, memory: str, tmp_path: Path) -> None:
+    address, over = Address(memory), threading.Event()
+    ours, theirs = (leases.Lease(address, tmp_path / name, every=0.2) for name in ("one", "two"))
+    ours.take()
+
+    def live() -> None:
+        while not over.wait(0.05):
+            ours.keep()
+            said = json.loads(address.read(leases.NAME) or b"{}")
+            if abs(said["time"] - time.time()) < 1800:
+                address.write(leases.NAME, json.dumps({**said, "time": said["time"] + off}).encode())
+
+    living = threading.Thread(target=live)
+    living.start()
+    try:
+        wait_for(lambda: not leases.is_held(address))  # by this clock
+        with pytest.raises(StoreError, match="being run from elsewhere"):
+            theirs.take()
+    finally:
+        over.set()
+        living.join()
+    theirs.take()  # what stirs no more is dead
+    ours._said_at = 0.0
+    with pytest.raises(StoreError, match="another has taken over"):
+        ours.keep()
 
 
 def entry(folder: Path, key: str, **images: bytes) -> dict[str, Any]:
