@@ -5,6 +5,7 @@
     limit = 4
     seeds = [0, 1]
     keep_fits = true          # in the run's folder
+    time_limit = 600          # seconds an image may take; none if left out
     metrics = ["lpips-alex@256", "clip-text"]   # scored once nothing is missing
     devices = ["cuda:0", "cuda:1"]              # a worker for each; auto if left out
     [[methods]]
@@ -18,6 +19,7 @@ methods, and `--strengths`, `--model`, `--device`, `--set` and `--extrapolate` r
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +33,7 @@ from tedbench.types import Run
 
 PATHS = ("model", "folder", "fits")
 """Fields of a method whose text is a path even without a separator, if such a file or folder exists."""
-TYPED = ("dataset", "data", "captions", "source", "limit", "keep_fits")
+TYPED = ("dataset", "data", "captions", "source", "limit", "keep_fits", "time_limit")
 """Fields of `Flags` that go into `RunConfig` as they are."""
 NOT_ASKED = ("paths", "png_level", "threads")
 """What run.json keeps under `config` that is read another way, or is a fact and was not asked for."""
@@ -70,6 +72,8 @@ class RunConfig:
     seeds: tuple[int, ...] = (0,)
     keep_fits: bool = False
     """Whether methods keep their fits in the run's folder, so that a further strength needs no new one."""
+    time_limit: float = 0.0
+    """Seconds an image may take, its part of the fit included; 0 for no limit."""
     metrics: tuple[str, ...] = ()
     """Specs of what the images are scored with once nothing is missing; no part of what a sweep is known by."""
     devices: tuple[str, ...] = ()
@@ -98,6 +102,7 @@ class Flags:
     """`field=value` for every method that has it, `METHOD.field=value` for one."""
     extrapolate: bool = False
     keep_fits: bool | None = None
+    time_limit: float | None = None
 
 
 def from_run(run: Run, folder: Path) -> RunConfig:
@@ -145,6 +150,7 @@ def recorded(config: RunConfig, location: str, out: Path) -> dict[str, Any]:
         "limit": config.limit,
         "seeds": list(config.seeds),
         "keep_fits": config.keep_fits,
+        "time_limit": config.time_limit,
         "metrics": list(config.metrics),
         "devices": list(config.devices),
     }
@@ -182,6 +188,8 @@ def override(config: RunConfig, flags: Flags) -> RunConfig:
         changed["seeds"] = ranges.seeds(flags.seeds)
     if flags.metrics:
         changed["metrics"] = tuple(spec for group in flags.metrics for spec in registry.split(group))
+    if flags.time_limit is not None and not math.isfinite(flags.time_limit):
+        raise UsageError(f"--time-limit {flags.time_limit}: write seconds, or 0 for no limit")
     if flags.device is not None:
         changed["devices"] = _several(flags.device)
     methods = tuple(MethodConfig(spec) for spec in flags.methods) or config.methods

@@ -39,6 +39,7 @@ class _Run(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     seeds: str | int | list[int] = 0
     keep_fits: bool = False
+    time_limit: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     metrics: list[str] = []
     devices: list[str] = []
 
@@ -79,6 +80,7 @@ def read(path: Path) -> RunConfig:
         limit=raw.limit,
         seeds=seeds or (),
         keep_fits=raw.keep_fits,
+        time_limit=raw.time_limit,
         metrics=tuple(raw.metrics),
         devices=tuple(raw.devices),
     )

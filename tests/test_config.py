@@ -112,6 +112,7 @@ def test_a_file_says_what_flags_say(tmp_path: Path) -> None:
             data = "pictures"
             captions = "texts.json"
             limit = 4
+            time_limit = 90
             seeds = "0:1:1"
             [[methods]]
             name = "outputs"
@@ -133,15 +134,20 @@ def test_a_file_says_what_flags_say(tmp_path: Path) -> None:
         data=tmp_path / "pictures",
         captions=str(tmp_path / "texts.json"),
         limit=4,
+        time_limit=90.0,
         seeds=(0, 1),
     )
     flags = Flags(
         dataset="folder", data=tmp_path / "pictures", captions=str(tmp_path / "texts.json"), limit=4, seeds="0,1",
-        methods=["outputs"], strengths=["0,0.5"],
+        methods=["outputs"], strengths=["0,0.5"], time_limit=90.0,
         fields=[f"folder={tmp_path.parent / 'edits'}", "outputs.template={uid}.png"],
     )  # fmt: skip
     typed = config.override(RunConfig(()), flags)
-    assert typed == RunConfig((outputs,), read.dataset, read.data, read.captions, limit=4, seeds=(0, 1))
+    assert typed == RunConfig(
+        (outputs,), read.dataset, read.data, read.captions, limit=4, seeds=(0, 1), time_limit=90.0
+    )
+    with pytest.raises(UsageError, match="--time-limit inf: write seconds, or 0 for no limit"):
+        config.override(RunConfig((outputs,)), Flags(time_limit=float("inf")))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +157,11 @@ def test_a_file_says_what_flags_say(tmp_path: Path) -> None:
         ("seeds = [0", "not valid TOML"),
         ('datset = "folder"\n[[methods]]\nname = "identity"', "line 1, datset: no such key. Did you mean 'dataset'?"),
         ('\nlimit = "four"\n[[methods]]\nname = "identity"', "line 2, limit: Input should be a valid integer"),
+        (
+            "time_limit = -1\n[[methods]]\nname = 'identity'",
+            "line 1, time_limit: Input should be greater than or equal to 0",
+        ),
+        ("time_limit = nan\n[[methods]]\nname = 'identity'", "line 1, time_limit: Input should be a finite number"),
         ("limit = 0\n[[methods]]\nname = 'identity'", "greater than or equal to 1"),
         ('seeds = [0, 0]\n[[methods]]\nname = "identity"', "line 1, seeds: 0 is given twice"),
         ('seeds = [0.5]\n[[methods]]\nname = "identity"', "line 1, seeds"),

@@ -118,7 +118,14 @@ RetryFailedOption = Annotated[
 ]
 FailFastOption = Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.")]
 TimeLimitOption = Annotated[
-    float, typer.Option("--time-limit", metavar="SECONDS", min=0, help="An image may take, on average in a sweep.")
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--time-limit",
+        metavar="SECONDS",
+        min=0,
+        help="An image may take, on average in a sweep; 0 for no limit. Default: the run's own, or none.",
+        show_default=False,
+    ),
 ]
 ThreadsOption = Annotated[
     int,

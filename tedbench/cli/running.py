@@ -67,7 +67,7 @@ def run(
     keep_fits: KeepFitsOption = None,
     retry_failed: RetryFailedOption = False,
     fail_fast: FailFastOption = False,
-    time_limit: TimeLimitOption = 0.0,
+    time_limit: TimeLimitOption = None,
     threads: ThreadsOption = 0,
     executor: ExecutorOption = "local",
     address: AddressOption = "",
@@ -88,7 +88,7 @@ def run(
 
     flags = config.Flags(
         dataset, data, captions, source_name, limit, seeds, metrics, method, strengths, model, device, fields,
-        extrapolate, keep_fits,
+        extrapolate, keep_fits, time_limit,
     )  # fmt: skip
     for name in watch:
         registry.find("watcher", name)
@@ -99,7 +99,7 @@ def run(
         raise UsageError("say where the images go: --out results/NAME")
     kept = Path.cwd() / mirror.folder_of(folder)  # a method may go to another folder
     wanted = Wanted(address, workers, gpus)
-    how = How(retry_failed, fail_fast, time_limit, threads, _shard(shard), executor, wanted, tuple(watch))
+    how = How(retry_failed, fail_fast, threads, _shard(shard), executor, wanted, tuple(watch))
     try:
         with mirror.working(folder) as place:
             if place.finished:

@@ -23,13 +23,14 @@ from tedbench.running.torch_threads import COUNTS
 EXECUTORS = ("local", "ray")
 
 
-def make(made: Sequence[Contender], how: How, devices: Sequence[str] = ()) -> Executor:
+def make(made: Sequence[Contender], how: How, devices: Sequence[str] = (), time_limit: float = 0.0) -> Executor:
     """The executor of a run.
 
     Args:
         made: its methods.
         how: with the number of threads, see `threads`.
         devices: of this machine, each with a process of its own; a method's own device where none are named.
+        time_limit: seconds an image may take; 0 for no limit.
 
     Raises:
         UsageError: if it is asked for what does not go together, or its cluster is not there.
@@ -37,9 +38,9 @@ def make(made: Sequence[Contender], how: How, devices: Sequence[str] = ()) -> Ex
     """
     check(how, devices)
     if how.executor == "ray":
-        return onray.OnRay(made, how.time_limit, how.threads, how.wanted)
+        return onray.OnRay(made, time_limit, how.threads, how.wanted)
     way = "spawn" if len(devices) > 1 else _way(how.threads)  # to fork where there are threads can hang
-    slots = [Local(_on(made, device), how.time_limit, how.threads, way) for device in devices or ("",)]
+    slots = [Local(_on(made, device), time_limit, how.threads, way) for device in devices or ("",)]
     return Pool(slots) if len(slots) > 1 else slots[0]
 
 

@@ -39,8 +39,6 @@ class How:
     """Whether images that failed in an earlier call are tried again."""
     fail_fast: bool = False
     """Whether the first failure ends the run."""
-    time_limit: float = 0.0
-    """Seconds an image may take, its part of the fit included; 0 for no limit."""
     threads: int = 0
     """Of torch in a worker; 0 for what the run has, else what `executing.threads` finds."""
     shard: tuple[int, int] = (1, 1)

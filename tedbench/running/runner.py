@@ -74,7 +74,7 @@ def run(config: RunConfig, out: Path, command: Sequence[str] = (), how: How = AS
         check_begun(place, out, dataset)
         journal.mend(place)
         how = dataclasses.replace(how, threads=executing.threads(how, _threads(place)))
-        with closing(executing.make(made, how, config.devices)) as executor:
+        with closing(executing.make(made, how, config.devices, config.time_limit)) as executor:
             noted = executor.prepare([at for at, one in enumerate(made) if one.silent])
             made = [_told(one, noted.get(at, {})) for at, one in enumerate(made)]
             with closing(Progress(place, Asked(made, dataset.pairs, config.seeds), how)) as progress:

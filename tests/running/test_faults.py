@@ -240,6 +240,23 @@ def test_what_a_method_starts_works_and_ends_with_it(run: Cli, tmp_path: Path) -
     assert all("SIGKILL" in cell.error for cell in cells if cell.method == "Survived")
 
 
+def test_a_run_keeps_its_time_limit_until_another_is_named(run: Cli, cli: Cli, tmp_path: Path) -> None:
+    def again(*arguments: str) -> tuple[float, list[str]]:
+        done = cli("run", *arguments, cwd=tmp_path)
+        assert done.returncode == 9, done.stderr  # nothing was made
+        folder = store.open_run(tmp_path / "r")
+        return folder.run.config["time_limit"], [cell.error for cell in folder.cell_list()]
+
+    file = 'time_limit = 0.5\ndataset = "folder"\ndata = "drawn/data"\nlimit = 1\n[[methods]]\nname = "faulty:Sleepy"\n'
+    (tmp_path / "run.toml").write_text(file)
+    out_of_time = ["timed out after 1 s; --time-limit allows more"] * 2
+    assert again("run.toml", "--out", "r") == (0.5, out_of_time)
+    assert again("r", "--retry-failed") == (0.5, out_of_time)
+    assert again("r", "--retry-failed", "--time-limit", "1.5")[1] == [out_of_time[0].replace("1 s", "3 s")] * 2
+    assert again("r")[0] == 1.5
+    assert again("r", "--time-limit", "0")[0] == 0.0
+
+
 def test_an_error_of_a_million_letters_is_no_million_bytes(run: Cli, tmp_path: Path) -> None:
     """And a number of a class that the method made in passing is a number."""
     assert run("Wordy", "=--limit", "=1").returncode == 9

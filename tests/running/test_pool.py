@@ -237,7 +237,7 @@ def faulty(tmp_path: Path, drawn: tuple[Path, Path], monkeypatch: pytest.MonkeyP
 @pytest.mark.slow
 def test_two_processes_here_fail_as_one_does(faulty: Any) -> None:
     made, asked = faulty("Honest", "Hangs", "Exits", "Honest")
-    executor = executing.make(made, How(time_limit=1.0, threads=1), ("cpu", "cpu"))
+    executor = executing.make(made, How(threads=1), ("cpu", "cpu"), 1.0)
     try:
         said = {task.place: outcome.errors[0] for task, outcome in executor.run(iter(asked))}
     finally:
