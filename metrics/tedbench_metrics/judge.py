@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import threading
 import warnings
 from collections.abc import Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -155,19 +156,30 @@ class _Judge:
     ) -> None:
         server = Endpoint(endpoint.find(self.address), self.seconds, self.retries)
         urls = {digest: _data_uri(shown[digest]) for digest in {d for one in missing.values() for d in one.shown}}
+        over = threading.Event()
+
+        def ask(one: Question) -> dict[str, str] | None:
+            if over.is_set():  # a worker hears of a failure before the thread that waits for it does
+                return None
+            content = one.content([urls[digest] for digest in one.shown])
+            try:
+                return server.ask(client, self.model, content, self._settings)
+            except BaseException:
+                over.set()
+                raise
+
         with server.client() as client, ThreadPoolExecutor(self.parallel, "judge") as pool:
-            asked = {}
-            for key, one in missing.items():
-                content = one.content([urls[digest] for digest in one.shown])
-                asked[pool.submit(server.ask, client, self.model, content, self._settings)] = key
+            asked = {pool.submit(ask, one): key for key, one in missing.items()}
             try:
                 for future in as_completed(asked):
-                    known[asked[future]] = {"order": missing[asked[future]].order, **future.result()}
+                    if said := future.result():
+                        known[asked[future]] = {"order": missing[asked[future]].order, **said}
             finally:  # what was answered is kept, whatever ended the rest
                 pool.shutdown(cancel_futures=True)
                 for future, key in asked.items():
-                    if key not in known and not future.cancelled() and future.exception() is None:
-                        known[key] = {"order": missing[key].order, **future.result()}
+                    whole = key not in known and not future.cancelled() and future.exception() is None
+                    if whole and (said := future.result()):
+                        known[key] = {"order": missing[key].order, **said}
 
 
 @dataclass(frozen=True)

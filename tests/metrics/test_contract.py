@@ -66,8 +66,11 @@ def test_batches_equal_singles_in_any_order(metric, case):
     pairs, edits = case
     whole = metric.score(pairs, edits)
     assert all(type(value) is float for value in whole)
-    assert [metric.score([p], [e])[0] for p, e in zip(*case, strict=True)] == pytest.approx(whole, abs=1e-6)
-    assert list(metric.score(pairs[::-1], edits[::-1]))[::-1] == pytest.approx(whole, abs=1e-6)
+    # A CPU may sum a batch in another order than a single one. A direction is a difference of unit vectors, here of
+    # length 0.03 to 0.16: the untrained model hardly tells pictures apart. Its rounding is that many times as large.
+    near = 2e-5 if isinstance(metric, ClipDirectional) else 1e-6
+    assert [metric.score([p], [e])[0] for p, e in zip(*case, strict=True)] == pytest.approx(whole, abs=near)
+    assert list(metric.score(pairs[::-1], edits[::-1]))[::-1] == pytest.approx(whole, abs=near)
     low, high = metric.range
     assert all(low - 1e-6 <= value <= high + 1e-6 for value in whole) and len(set(whole)) > 3
     assert metric.score([], []) == []

@@ -138,8 +138,9 @@ def begin(where: Path, *arguments: str, patch: str = "pass", wanted: int = 1) ->
     (where / "slow.py").write_text(SLOW)
     (where / "heavy.py").write_text(HEAVY)
     (where / "wanted.txt").write_text(str(wanted))
-    imports = "import sys; from tedbench import cli; from tedbench.running import onray"
-    program = f"{imports}; sys.argv[0] = 'tedbench'; {patch}; cli.main()"
+    imports = "import signal, sys; from tedbench import cli; from tedbench.running import onray"
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background job is born deaf to it
+    program = f"{imports}; {heard}; sys.argv[0] = 'tedbench'; {patch}; cli.main()"
     return subprocess.Popen([sys.executable, "-c", program, "run", *ASKED, *arguments], cwd=where, env=ENV, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
 
