@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -15,6 +16,16 @@ os.environ.pop("TEDBENCH_DATA", None)  # what a developer has set must not decid
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: libraries that collect garbage, statsmodels at each call, need not look at it."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # extensions count what is left at the end as leaks
 
 
 @pytest.fixture(scope="session")
