@@ -39,7 +39,7 @@ from tedbench.cli.run_options import (
     WatchOption,
     WorkersOption,
 )
-from tedbench.cli.stopping import Terminated
+from tedbench.cli.stopping import Ended, Interrupted, Terminated
 from tedbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def run(
         what = "terminated" if isinstance(stop, Terminated) else "interrupted"
         begun = (kept / "run.json").exists()
         told = f"what is done is kept, go on with: tedbench run {shlex.quote(folder)}" if begun else "nothing begun"
-        typer.echo(f"tedbench: {what}; {told}", err=True)
-        raise typer.Exit(Terminated.exit_code if isinstance(stop, Terminated) else 130) from None
+        raise (Ended if isinstance(stop, Terminated) else Interrupted)(f"{what}; {told}") from None
     _print_ran(ran, folder)
     if asked.metrics:
         _score(asked, ran, folder)

@@ -161,7 +161,8 @@ def _facts(run: RunFolder) -> dict[str, Any]:
     codes = {f"code of {label}": kept.get("code") for label, kept in about.execution.items()}
     models = {f"model of {label}": kept.get("model") for label, kept in about.execution.items() if kept.get("model")}
     fields = {f"{label} {key}": value for label, of in about.methods.items() for key, value in of.items()}
-    return {"the list of pairs": about.dataset.sha256, "seeds": about.config.get("seeds"), **fields, **codes, **models}
+    asked = {name: about.config.get(name) for name in ("seeds", "threads")}  # both move pixels
+    return {"the list of pairs": about.dataset.sha256, **asked, **fields, **codes, **models}
 
 
 def _united(runs: Sequence[RunFolder], out: Path) -> Any:

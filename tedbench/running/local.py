@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -154,7 +154,7 @@ class Local:
 
     def _start(self) -> None:
         context: Any = multiprocessing.get_context(self._way)
-        with _ONE_AT_A_TIME, torch_threads.counted(self._threads if self._way == "spawn" else 0):
+        with _undisturbed(), _ONE_AT_A_TIME, torch_threads.counted(self._threads if self._way == "spawn" else 0):
             self._pipe, theirs = context.Pipe()
             self._process = context.Process(
                 target=_serve, args=(theirs, self._contenders, os.getpid(), self._threads), daemon=True
@@ -207,6 +207,23 @@ class Local:
             raise EOFError
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back to the end of the block: what they raise within the hooks of a fork is dropped."""
+    if threading.current_thread() is not threading.main_thread():  # signals are answered in that one
+        yield
+        return
+    held: list[int] = []
+    before = {one: signal.signal(one, lambda number, _: held.append(number)) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler or signal.SIG_DFL)
+        for number in held[:1]:
+            signal.raise_signal(number)
+
+
 def _kill(process: Any) -> None:
     """End a process, and those that it started and that stayed in its group."""
     with suppress(OSError):  # it has no group yet
@@ -242,13 +259,17 @@ def _serve(pipe: Connection, contenders: Sequence[Contender | Packed], asker: in
     threading.Thread(target=_outlive_nobody, args=(asker,), daemon=True).start()
     if threads:  # for what is loaded later, torch too
         os.environ.update(dict.fromkeys(torch_threads.COUNTS, str(threads)))
-    ready: dict[int, Contender] = {}
+    ready, mine = dict[int, Contender](), os.getpid()
     while True:
         try:
             kind, said = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(_answered(contenders, kind, said, ready, threads))
+        answer = _answered(contenders, kind, said, ready, threads)
+        if os.getpid() != mine:  # a copy that the method forked: what it said would pass for the answer of another task
+            return
+        with suppress(OSError):  # a method may have closed the pipe; to ask again tells
+            pipe.send(answer)
 
 
 def _answered(

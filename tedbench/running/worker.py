@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+import os
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -62,12 +63,15 @@ def do(contender: Contender, pair: EditPair, seed: int, strengths: Sequence[floa
     Raises:
         KeyboardInterrupt: as it comes.
     """
+    here = os.getpid()
     with facts.noted() as noted:
         try:
             return _done(contender, pair, seed, strengths, noted)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001  (a method can raise anything, `sys.exit()` too; the run goes on)
+        except BaseException as error:  # a method can raise anything, `sys.exit()` too; the run goes on
+            if os.getpid() != here:  # in a copy that the method forked, which ends as it would anywhere
+                raise
             return lost(strengths, short(error), "".join(traceback.format_exception(error)), noted)
 
 

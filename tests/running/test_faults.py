@@ -6,7 +6,9 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tedbench import images, store
-from tedbench.running import damage
+from tedbench.running import damage, local
 
 FAULTY = """
 import enum
@@ -115,6 +117,29 @@ class Sleepy(Honest):
         import subprocess
 
         subprocess.run(["sleep", "60"], check=False)
+
+
+class Copies(Honest):
+    def edit(self, pair, state, strengths, seed):
+        os.fork()  # both go on, and give the same
+        return super().edit(pair, state, strengths, seed)
+
+
+class Forks(Honest):
+    def edit(self, pair, state, strengths, seed):
+        for raised in (SystemExit(3), SystemExit(0), ValueError()):
+            if not (child := os.fork()):
+                time.sleep(0.05)
+                raise raised
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            assert code == (raised.code if isinstance(raised, SystemExit) else 1), code
+        return super().edit(pair, state, strengths, seed)
+
+
+class Closes(Honest):
+    def edit(self, pair, state, strengths, seed):
+        os.closerange(3, 100)
+        return super().edit(pair, state, strengths, seed)
 
 
 class Survived(Honest):
@@ -240,6 +265,61 @@ def test_what_a_method_starts_works_and_ends_with_it(run: Cli, tmp_path: Path) -
     assert all("SIGKILL" in cell.error for cell in cells if cell.method == "Survived")
 
 
+@pytest.mark.parametrize("method", ["Copies", "Forks"])
+def test_a_copy_that_a_method_forks_answers_for_nobody(method: str, run: Cli, tmp_path: Path) -> None:
+    asked = ("=--seeds", "=0,1,2,3")
+    assert run("Honest", *asked, out="honest").returncode == 0
+    done = run(method, *asked)
+    assert done.returncode == 0, done.stderr
+    assert "Unpickling" not in done.stderr
+    rows = [
+        [(cell.uid, cell.seed, cell.strength, cell.status, cell.sha256) for cell in store.open_run(out).cell_list()]
+        for out in (tmp_path / "honest", tmp_path / "r")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_a_method_that_closes_our_pipe_is_a_row(run: Cli, tmp_path: Path) -> None:
+    done = run("Closes", "Honest", "=--limit", "=1")
+    assert "Traceback" not in done.stderr
+    cells = store.open_run(tmp_path / "r").cell_list()
+    assert Counter((cell.method, cell.status) for cell in cells) == {("Closes", "failed"): 2, ("Honest", "ok"): 2}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_process_starts_is_answered_after_that(number: signal.Signals) -> None:
+    done = list[str]()
+
+    def raising(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, raising)
+    try:
+        with pytest.raises(KeyboardInterrupt), local._undisturbed():
+            signal.raise_signal(number)
+            done.append("begun")
+        assert signal.getsignal(number) is raising
+    finally:
+        signal.signal(number, before)
+    assert done == ["begun"]
+
+
+@pytest.mark.parametrize(("number", "code", "says"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_every_command_says_that_it_was_ended(number: str, code: int, says: str, tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from tedbench import cli\n"
+        "from tedbench.running import planning\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"planning.plan = lambda *_: signal.raise_signal(signal.{number})\n"
+        "sys.argv = ['tedbench', 'plan', '--dataset', 'toy:dev:1', '--method', 'identity']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    told = f"tedbench: {says}; nothing half-written was kept\n"
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", told)
+
+
 def test_a_run_keeps_its_time_limit_until_another_is_named(run: Cli, cli: Cli, tmp_path: Path) -> None:
     def again(*arguments: str) -> tuple[float, list[str]]:
         done = cli("run", *arguments, cwd=tmp_path)
@@ -346,6 +426,10 @@ def test_shards_make_the_whole_and_others_are_refused(run: Cli, cli: Cli, tmp_pa
     done = cli("merge", "part1", "other", "--out", "no", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "seeds is [0, 1] and [0]" in done.stderr
+    assert run("Counted", "=--shard=2/2", "=--seeds", "=0,1", "=--threads=2", out="threaded").returncode == 0
+    done = cli("merge", "part1", "threaded", "--out", "no", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "threads is 1 and 2" in done.stderr
     assert not (tmp_path / "no").exists()
     assert run("Counted", "=--shard=3/2").returncode == 2
 
