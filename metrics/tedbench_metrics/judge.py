@@ -158,12 +158,12 @@ class _Judge:
         urls = {digest: _data_uri(shown[digest]) for digest in {d for one in missing.values() for d in one.shown}}
         over = threading.Event()
 
-        def ask(one: Question) -> dict[str, str] | None:
+        def ask(one: Question) -> Answer | None:
             if over.is_set():  # a worker hears of a failure before the thread that waits for it does
                 return None
             content = one.content([urls[digest] for digest in one.shown])
             try:
-                return server.ask(client, self.model, content, self._settings)
+                return {"order": one.order, **server.ask(client, self.model, content, self._settings)}
             except BaseException:
                 over.set()
                 raise
@@ -173,13 +173,13 @@ class _Judge:
             try:
                 for future in as_completed(asked):
                     if said := future.result():
-                        known[asked[future]] = {"order": missing[asked[future]].order, **said}
+                        known[asked[future]] = said
             finally:  # what was answered is kept, whatever ended the rest
                 pool.shutdown(cancel_futures=True)
                 for future, key in asked.items():
                     whole = key not in known and not future.cancelled() and future.exception() is None
                     if whole and (said := future.result()):
-                        known[key] = {"order": missing[key].order, **said}
+                        known[key] = said
 
 
 @dataclass(frozen=True)

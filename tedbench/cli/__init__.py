@@ -17,7 +17,7 @@ from tedbench.cli.keeping import gc, merge, status
 from tedbench.cli.publishing import export, submit, verify
 from tedbench.cli.running import plan, run
 from tedbench.cli.scoring import report, score
-from tedbench.cli.stopping import Ended, Interrupted, is_terminated, on_sigterm
+from tedbench.cli.stopping import INTERRUPTED, Stopped, on_sigterm
 from tedbench.cli.study import study_app
 from tedbench.errors import TedbenchError, short
 
@@ -92,13 +92,12 @@ def main() -> None:
     on_sigterm()
     try:
         code = app(args=arguments, prog_name="tedbench", standalone_mode=False) or 0
-        if code == Interrupted.exit_code:  # what typer makes of it, and no command returns
+        if code == INTERRUPTED:
             raise KeyboardInterrupt
     except (KeyboardInterrupt, typer.Abort):
-        stop, what = (Ended, "terminated") if is_terminated() else (Interrupted, "interrupted")
-        code = _say(stop(f"{what}; nothing half-written was kept"))
+        code = _say(Stopped("nothing half-written was kept"))
     except BaseException as error:  # sys.exit() in a stranger's code too: it must not look like success
-        if (debug and not isinstance(error, Interrupted)) or _of_typer(error):
+        if (debug and not isinstance(error, Stopped)) or _of_typer(error):
             raise
         code = _say(error)
     sys.exit(code)

@@ -39,7 +39,7 @@ from tedbench.cli.run_options import (
     WatchOption,
     WorkersOption,
 )
-from tedbench.cli.stopping import Ended, Interrupted, Terminated
+from tedbench.cli.stopping import Stopped
 from tedbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,11 +108,10 @@ def run(
             asked = asked or _asked(source, flags, fetched)
             how = dataclasses.replace(how, finished=place.finished)
             ran = runner.run(asked, place.folder, ("tedbench", *sys.argv[1:]), how)
-    except KeyboardInterrupt as stop:
-        what = "terminated" if isinstance(stop, Terminated) else "interrupted"
+    except KeyboardInterrupt:
         begun = (kept / "run.json").exists()
         told = f"what is done is kept, go on with: tedbench run {shlex.quote(folder)}" if begun else "nothing begun"
-        raise (Ended if isinstance(stop, Terminated) else Interrupted)(f"{what}; {told}") from None
+        raise Stopped(told) from None
     _print_ran(ran, folder)
     if asked.metrics:
         _score(asked, ran, folder)

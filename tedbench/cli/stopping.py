@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
-from typing import ClassVar
 
 from tedbench.errors import TedbenchError
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, typer's own too; no command of ours returns it otherwise."""
+TERMINATED = 128 + signal.SIGTERM
 _came: list[int] = []
+"""SIGTERM, each time: typer takes what it raises for Ctrl-C, and says no more of it."""
 
 
-class Terminated(KeyboardInterrupt):
-    """Somebody asked the process to end."""
+class Stopped(TedbenchError):
+    """A command that Ctrl-C or SIGTERM ended.
 
-    exit_code: ClassVar[int] = 128 + signal.SIGTERM
+    Args:
+        told: what is kept, and how to go on.
+    """
 
-
-class Interrupted(TedbenchError):
-    """Ctrl-C, in a command that says how to go on."""
-
-    exit_code = 130
-
-
-class Ended(Interrupted):
-    """SIGTERM, likewise."""
-
-    exit_code = Terminated.exit_code
+    def __init__(self, told: str) -> None:
+        super().__init__(f"{'terminated' if _came else 'interrupted'}; {told}")
+        self.exit_code = TERMINATED if _came else INTERRUPTED
 
 
 def on_sigterm() -> None:
-    """Have SIGTERM raise `Terminated` in the main thread, from where this must be called."""
+    """Have SIGTERM raise KeyboardInterrupt in the main thread, from where this must be called."""
     signal.signal(signal.SIGTERM, _stop)
-
-
-def is_terminated() -> bool:
-    """Whether SIGTERM came: typer takes what it raises for Ctrl-C."""
-    return bool(_came)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  (how signal calls it)
     _came.append(number)
-    raise Terminated
+    raise KeyboardInterrupt

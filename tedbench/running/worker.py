@@ -62,6 +62,7 @@ def do(contender: Contender, pair: EditPair, seed: int, strengths: Sequence[floa
 
     Raises:
         KeyboardInterrupt: as it comes.
+        BaseException: whatever the method raises in a copy of the process that it forked.
     """
     here = os.getpid()
     with facts.noted() as noted:
